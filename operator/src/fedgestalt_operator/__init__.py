@@ -1,0 +1,1 @@
+"""Resources, planner and cluster port of fedgestalt: what decides, apart from what computes."""
