@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 
 from fedgestalt.flake.codec import ArraySpec, decode, encode
 from fedgestalt.flake.errors import FlakeError
+from fedgestalt.flake.gram import Questions
 from fedgestalt.flake.membership import MAX_SPLITS
+from fedgestalt.flake.rows import TestRows
 from fedgestalt.flake.tokens import TOKEN_BYTES
 
 KIND: Final = "flake-rankings/v1"
@@ -46,6 +48,11 @@ class Rankings:
             raise FlakeError("rankings: a test row or a split that does not exist")
         if np.any((self.order >= known) & (self.order != NO_TOKEN)):
             raise FlakeError("rankings: an order names a token that is not in the table")
+        ascending = np.sort(self.order, axis=1)  # the filler, being the largest number, comes last
+        if np.any((ascending[:, 1:] == ascending[:, :-1]) & (ascending[:, 1:] != NO_TOKEN)):
+            raise FlakeError("rankings: a token stands twice in one order")
+        if np.any((self.order[:, :-1] == NO_TOKEN) & (self.order[:, 1:] != NO_TOKEN)):
+            raise FlakeError("rankings: an order has a gap")
 
     def encode(self) -> bytes:
         """Return deterministic bytes, two per rank."""
@@ -53,11 +60,12 @@ class Rankings:
         return encode(KIND, {}, arrays)
 
     @classmethod
-    def decode(cls, blob: bytes | memoryview) -> Self:
-        """Read an untrusted answer of the kernel.
+    def decode(cls, blob: bytes | memoryview, test: TestRows, splits: int) -> Self:
+        """Read the kernel's untrusted answer to the test rows that its owner uploaded.
 
         Raises:
-            FlakeError: bytes that are not well-formed rankings.
+            FlakeError: bytes that are not well-formed rankings, or that answer other questions than those
+                asked: all of these rows in all of their splits, in order.
         """
         questions = _MAX_ROWS * MAX_SPLITS
         limits = {
@@ -68,7 +76,15 @@ class Rankings:
             "order": (questions, NO_TOKEN),
         }
         _, arrays = decode(blob, KIND, {}, [ArraySpec(n, dtype, limits[n]) for n, dtype in _ARRAYS])
-        return cls(**arrays)
+        found = cls(**arrays)
+        asked = Questions.of(test, splits)
+        if not (
+            np.array_equal(found.handles, test.handles)
+            and np.array_equal(found.row, asked.row)
+            and np.array_equal(found.split, asked.split)
+        ):
+            raise FlakeError("the rankings do not answer exactly the test rows that were uploaded")
+        return found
 
 
 _ARRAYS: Final = (("tokens", "|u1"), ("handles", "|u1"), ("row", "<u4"), ("split", "|u1"), ("order", "<u2"))
