@@ -1,0 +1,73 @@
+"""Conditions: a list-map on `type`, each with status, reason, time of the last change and observedGeneration."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+
+class ConditionType(StrEnum):
+    """Condition types of all resources."""
+
+    SUCCEEDED = "Succeeded"
+    SUSPENDED = "Suspended"
+    READY = "Ready"
+    ACCEPTED = "Accepted"
+    CONNECTED = "Connected"
+    COMPATIBLE = "Compatible"
+
+
+class Truth(StrEnum):
+    """A condition's status."""
+
+    TRUE = "True"
+    FALSE = "False"
+    UNKNOWN = "Unknown"
+
+
+def timestamp(seconds: float) -> str:
+    """RFC 3339 in UTC with whole seconds, as Kubernetes writes times."""
+    return datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def seconds(text: str) -> float:
+    """The Unix time of an RFC 3339 time.
+
+    Raises:
+        ValueError: the text is no RFC 3339 time with an offset.
+    """
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError(f"{text!r} has no offset from UTC; write it as 2026-01-31T12:00:00Z")
+    return moment.timestamp()
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One condition. `since` is the Unix time at which `status` last changed."""
+
+    type: ConditionType
+    status: Truth
+    reason: StrEnum
+    message: str
+    since: float
+    generation: int
+
+    def document(self) -> dict[str, Any]:
+        """The condition as it stands in a resource's status."""
+        return {
+            "type": self.type.value,
+            "status": self.status.value,
+            "reason": self.reason.value,
+            "message": self.message,
+            "lastTransitionTime": timestamp(self.since),
+            "observedGeneration": self.generation,
+        }
+
+
+def documents(conditions: Iterable[Condition]) -> list[dict[str, Any]]:
+    """Conditions in the order of their types, so that equal conditions make equal documents."""
+    return [c.document() for c in sorted(conditions, key=lambda c: c.type.value)]

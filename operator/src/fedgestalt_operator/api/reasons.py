@@ -1,0 +1,106 @@
+"""Closed enums of reasons: every terminal state, void, retry and condition names exactly one of these."""
+
+from enum import StrEnum
+
+
+class RoundReason(StrEnum):
+    """Reasons of a FederationRound's `Succeeded` condition, and of the hub's `failed` message."""
+
+    # Succeeded=Unknown: the round goes on.
+    PENDING = "Pending"
+    ENROLLING = "Enrolling"
+    TRAINING = "Training"
+    ENCODING = "Encoding"
+    MATCHING = "Matching"
+    RELEASING = "Releasing"
+    # Succeeded=True
+    RELEASED = "Released"
+    REHEARSED = "Rehearsed"
+    # Succeeded=False
+    SILOS_NOT_ACCEPTED = "SilosNotAccepted"
+    QUORUM_NOT_REACHED = "QuorumNotReached"
+    ENROLMENT_FAILED = "EnrolmentFailed"
+    QUORUM_LOST = "QuorumLost"
+    DEADLINE_EXCEEDED = "DeadlineExceeded"
+    TRIES_EXHAUSTED = "TriesExhausted"
+    MODEL_DIVERGED = "ModelDiverged"
+    KERNEL_FAILED = "KernelFailed"
+    EVALUATION_DIVERGED = "EvaluationDiverged"
+    UNSUPPORTED_OPERATION = "UnsupportedOperation"
+
+
+class VoidReason(StrEnum):
+    """Why the hub voids an enrolment attempt; a silo's fault reason may stand here as well."""
+
+    SILO_LOST = "SiloLost"
+    STRAGGLER_TIMEOUT = "StragglerTimeout"
+
+
+class RetryReason(StrEnum):
+    """Why the hub starts another try of an aggregation."""
+
+    TOO_FEW_SHARES = "TooFewShares"
+    TOO_FEW_UPLOADS = "TooFewUploads"
+    TOO_FEW_REVEALS = "TooFewReveals"
+    BOUND_EXCEEDED = "BoundExceeded"
+    CHECK_FAILED = "CheckFailed"
+    JOB_FAILED = "JobFailed"
+
+
+class SkipReason(StrEnum):
+    """Why a communication round keeps the model of the one before."""
+
+    SURVIVOR_SET_BURNT = "SurvivorSetBurnt"
+
+
+class FaultReason(StrEnum):
+    """Faults that silos post (docs/reference/protocol.md)."""
+
+    COMMITMENT_MISMATCH = "CommitmentMismatch"
+    ENDORSEMENT_MISMATCH = "EndorsementMismatch"
+    ROSTER_UNKNOWN = "RosterUnknown"
+    CONFIRMATION_MISMATCH = "ConfirmationMismatch"
+    MODEL_MISMATCH = "ModelMismatch"
+    SURVIVOR_SET_BURNT = "SurvivorSetBurnt"
+    SURVIVOR_SET_INVALID = "SurvivorSetInvalid"
+    BOUND_EXCEEDED = "BoundExceeded"
+    NON_FINITE = "NonFinite"
+    CHECK_FAILED = "CheckFailed"
+    BOARD_REWOUND = "BoardRewound"
+    SPOOL_LOST = "SpoolLost"
+    GRANT_MISMATCH = "GrantMismatch"
+    CLOCK_SKEWED = "ClockSkewed"
+    TRAINER_FAILED = "TrainerFailed"
+    DATA_INVALID = "DataInvalid"
+    INITIAL_WEIGHTS_MISSING = "InitialWeightsMissing"
+
+
+class SuspendedReason(StrEnum):
+    """Reasons of a FederationRound's `Suspended` condition."""
+
+    REQUESTED = "Requested"
+    RESUMED = "Resumed"
+    NOT_REQUESTED = "NotRequested"
+
+
+class SiloReason(StrEnum):
+    """Reasons of a Silo's conditions."""
+
+    READY = "Ready"
+    NOT_ACCEPTED = "NotAccepted"
+    ACCEPTED = "Accepted"
+    LINK_LOST = "LinkLost"
+    NEVER_HEARD = "NeverHeard"
+    CONNECTED = "Connected"
+    VERSION_TOO_OLD = "VersionTooOld"
+    COMPATIBLE = "Compatible"
+    IDENTITY_EXPIRED = "IdentityExpired"
+
+
+class TaskReason(StrEnum):
+    """Reasons of a SiloTask's phase."""
+
+    PENDING = "Pending"
+    RUNNING = "Running"
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"

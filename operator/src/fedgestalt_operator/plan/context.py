@@ -1,0 +1,167 @@
+"""One planning call's inputs with the views that every question needs, and the draft of its answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from ..api.reasons import FaultReason, RoundReason
+from ..api.round import FederationRound
+from ..api.task import TaskKind, TaskPhase
+from .board import Board, Coordinates
+from .deadlines import Clock, is_live
+from .kinds import ENCODING, Kind
+from .names import task_name
+from .quorum import need, threshold
+from .types import Action, Decision, Entry, Observed, Wait
+
+# After one of these a silo takes no further part, whatever step it was in, until it speaks again.
+LASTING = frozenset(
+    {
+        FaultReason.ROSTER_UNKNOWN,
+        FaultReason.BOARD_REWOUND,
+        FaultReason.GRANT_MISMATCH,
+        FaultReason.CLOCK_SKEWED,
+        FaultReason.TRAINER_FAILED,
+        FaultReason.DATA_INVALID,
+        FaultReason.INITIAL_WEIGHTS_MISSING,
+        FaultReason.NON_FINITE,
+    }
+)
+
+
+class Draft:
+    """What one planning call has come to so far."""
+
+    def __init__(self) -> None:
+        self.decisions: list[Decision] = []
+        self.actions: list[Action] = []
+        self.waits: list[Wait] = []
+        self.wanted_jobs: set[str] = set()
+        self.failure: tuple[RoundReason, str] | None = None
+
+    def decide(
+        self, at: Coordinates, kind: Kind, body: Mapping[str, Any], blobs: Iterable[bytes] = ()
+    ) -> None:
+        """Put a decision into its slot."""
+        self.decisions.append(Decision(*at, kind.value, body, tuple(blobs)))
+
+    def fail(self, reason: RoundReason, message: str) -> None:
+        """End the round; the first failure counts and nothing else is decided beside it."""
+        if self.failure is None:
+            self.failure = (reason, message)
+
+
+@dataclass(frozen=True)
+class Context:
+    """Inputs of one planning call. `at` are the coordinates of the enrolment attempt that is open or stands."""
+
+    round: FederationRound
+    observed: Observed
+    now: float
+    board: Board = field(init=False)
+    clock: Clock = field(init=False)
+
+    def __post_init__(self) -> None:
+        board = Board(self.observed.entries)
+        object.__setattr__(self, "board", board)
+        object.__setattr__(self, "clock", Clock(self.now, tuple(board.pauses())))
+
+    @cached_property
+    def enrolment(self) -> int:
+        """The enrolment attempt that is open or stands."""
+        return self.board.enrolment
+
+    @property
+    def at(self) -> Coordinates:
+        """Coordinates of the enrolment itself."""
+        return (self.enrolment, "", 0, 0)
+
+    @cached_property
+    def invited(self) -> tuple[str, ...]:
+        """Silos of the frozen computation."""
+        computation = self.observed.computation
+        return tuple(sorted(computation["silos"])) if computation is not None else ()
+
+    @cached_property
+    def roster(self) -> tuple[str, ...]:
+        """Silos of the closed roster of this enrolment; empty before."""
+        entry = self.board.hub(Kind.ROSTER, self.at)
+        return tuple(entry.body["silos"]) if entry is not None else ()
+
+    @property
+    def tau(self) -> int:
+        """More than two thirds of the roster."""
+        return threshold(len(self.roster))
+
+    @property
+    def need(self) -> int:
+        """Silos with which a step of this roster goes on."""
+        return need(len(self.roster), self.round.quorum.min_silos)
+
+    @property
+    def digest(self) -> str:
+        """The computation's digest in hexadecimal; empty before it is on the board."""
+        entry = self.board.hub(Kind.COMPUTATION)
+        return hex_of(entry.body["digest"]) if entry is not None else ""
+
+    @property
+    def active_since(self) -> float | None:
+        """When the active deadline began to run: the enrolment stood."""
+        entry = self.board.hub(Kind.ENROLLED, self.at)
+        return entry.received if entry is not None else None
+
+    @property
+    def active_until(self) -> float | None:
+        """When the active deadline falls due, as far as is known; None while suspended or before it runs."""
+        since = self.active_since
+        if since is None or self.clock.suspended:
+            return None
+        return self.clock.until(since, self.round.deadlines.active)
+
+    @cached_property
+    def out(self) -> frozenset[str]:
+        """Silos whose last word in this enrolment is a lasting fault."""
+        silent: set[str] = set()
+        for fault in self.board.faults(self.enrolment):
+            latest = self.board.latest(fault.sender)
+            lasting = fault.body.get("reason") in LASTING
+            if lasting and (latest is None or latest.seq < fault.seq):
+                silent.add(fault.sender)
+        return frozenset(silent)
+
+    def excused(self, at: Coordinates) -> frozenset[str]:
+        """Silos that are not waited for at these coordinates: they are out or posted a fault there."""
+        return self.out | {f.sender for f in self.board.faults_at(at)}
+
+    def live(self, silo: str) -> bool:
+        """Whether the silo is accepted, was heard lately, and its task has not failed."""
+        state = self.observed.silos.get(silo)
+        if state is None or not state.accepted or not is_live(state.last_heard, self.now):
+            return False
+        task = self.observed.tasks.get(self.task(silo))
+        return task is None or task.phase is not TaskPhase.FAILED
+
+    @cached_property
+    def task_kind(self) -> TaskKind:
+        """The task that silos work on now."""
+        if self.board.hub(Kind.ENROLLED, self.at) is None:
+            return TaskKind.ENROL
+        encoding = self.board.hub(Kind.STAGE, (self.enrolment, ENCODING, 0, 0))
+        return TaskKind.TRAIN if encoding is None else TaskKind.ENCODE
+
+    def task(self, silo: str) -> str:
+        """Name of the SiloTask that `silo` works on now."""
+        return task_name(self.round.metadata.uid, self.task_kind, silo, self.enrolment)
+
+
+def hex_of(value: bytes | str) -> str:
+    """A digest in hexadecimal, whichever way the board's decoder gave it."""
+    return value if isinstance(value, str) else value.hex()
+
+
+def complete(entries: Mapping[str, Entry]) -> dict[str, Entry]:
+    """Those entries whose blobs are all there."""
+    return {silo: e for silo, e in entries.items() if e.complete}

@@ -1,0 +1,48 @@
+"""Kinds of messages on the board. A test holds them equal to `fedgestalt.secagg.messages.Kind`."""
+
+from enum import StrEnum
+from typing import Final
+
+HUB: Final = "hub"
+EVALUATION: Final = "evaluation"
+ENCODING: Final = "Encoding"
+MATCHING: Final = "Matching"
+RELEASING: Final = "Releasing"
+SUSPENDED: Final = "Suspended"
+RESUMED: Final = "Resumed"
+
+
+class Kind(StrEnum):
+    """Message kinds of docs/reference/protocol.md."""
+
+    COMPUTATION = "computation"
+    ENROL = "enrol"
+    ROSTER = "roster"
+    ENDORSE = "endorse"
+    OPENING = "opening"
+    CONFIRM = "confirm"
+    ENROLLED = "enrolled"
+    VOID = "void"
+    KEYS = "keys"
+    KEYSET = "keyset"
+    SHARES = "shares"
+    SENDERS = "senders"
+    MASKED = "masked"
+    SURVIVORS = "survivors"
+    ACCEPT = "accept"
+    REVEAL = "reveal"
+    AGGREGATE = "aggregate"
+    MODEL = "model"
+    ADVANCE = "advance"
+    RETRY = "retry"
+    SKIP = "skip"
+    STAGE = "stage"
+    ROWS = "rows"
+    ROWS_CLOSED = "rows-closed"
+    RANKINGS = "rankings"
+    SCORE = "score"
+    MANIFEST = "manifest"
+    SIGN = "sign"
+    RELEASED = "released"
+    FAILED = "failed"
+    FAULT = "fault"

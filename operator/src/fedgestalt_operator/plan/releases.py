@@ -1,0 +1,128 @@
+"""Releasing: the evaluation table that silos agree on, the manifest of the release, the signatures under it."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import rfc8785
+
+from ..api.reasons import RoundReason
+from .context import Context, Draft, hex_of
+from .kinds import EVALUATION, RELEASING, Kind
+from .training import member_progress
+from .tries import current_try
+from .types import Entry
+from .waiting import gather, state_waits
+
+
+def step_scores(ctx: Context, out: Draft, rankings: Entry) -> None:
+    """After the evaluation's sum: begin Releasing when tau silos state the same table (or none can exist)."""
+    over = current_try(ctx, EVALUATION, 1).over
+    if over is not None and over.kind == Kind.SKIP:
+        out.decide((ctx.enrolment, RELEASING, 0, 0), Kind.STAGE, {})
+        return
+    floor = over.received if over is not None else rankings.received
+    arrived = {s: e for s, e in ctx.board.silos(Kind.SCORE, ctx.at).items() if s in ctx.roster}
+    _, agreeing = agreed_table(ctx)
+    if len(agreeing) >= ctx.tau:
+        out.decide((ctx.enrolment, RELEASING, 0, 0), Kind.STAGE, {})
+    elif len(agreeing) + len(ctx.roster) - len(arrived) < ctx.tau:
+        out.fail(
+            RoundReason.EVALUATION_DIVERGED,
+            f"{ctx.tau} equal evaluation tables are needed, the silos sent {len(arrived)} that differ",
+        )
+    else:
+        step = gather(ctx, arrived, ctx.roster, needed=ctx.tau, floor=floor, excused=ctx.excused(ctx.at))
+        state_waits(ctx, out, step, "score", floor)
+
+
+def step_releasing(ctx: Context, out: Draft) -> None:
+    """Post the manifest; release when all live silos signed it, or enough did in time."""
+    manifest = ctx.board.hub(Kind.MANIFEST, ctx.at)
+    if manifest is None:
+        blob = build_manifest(ctx)
+        out.decide(ctx.at, Kind.MANIFEST, {"digest": hashlib.sha256(blob).digest()}, [blob])
+        return
+    digest = manifest.body["digest"]
+    signed = {s: e for s, e in ctx.board.silos(Kind.SIGN, ctx.at).items() if e.body["digest"] == digest}
+    step = gather(
+        ctx, signed, ctx.roster, needed=ctx.need, floor=manifest.received, excused=ctx.excused(ctx.at)
+    )
+    if step.complete:
+        out.decide(ctx.at, Kind.RELEASED, {"digest": digest, "signers": list(step.arrived)})
+    else:
+        state_waits(ctx, out, step, "sign the release", manifest.received)
+
+
+def agreed_table(ctx: Context) -> tuple[bytes | None, tuple[str, ...]]:
+    """The evaluation table that most silos state (JSON bytes), and those silos."""
+    tables: dict[bytes, list[str]] = {}
+    for silo, entry in sorted(ctx.board.silos(Kind.SCORE, ctx.at).items()):
+        if silo in ctx.roster:
+            tables.setdefault(bytes(entry.body["table"]), []).append(silo)
+    if not tables:
+        return None, ()
+    table = min(tables, key=lambda value: (-len(tables[value]), value))
+    return table, tuple(tables[table])
+
+
+def build_manifest(ctx: Context) -> bytes:
+    """The release manifest as canonical JSON (RFC 8785): what the release was made of, and by whom.
+
+    Digests and hashes are hexadecimal. Everything in it stands on the board, so that each silo rebuilds and
+    compares it before it signs.
+    """
+    enrolled = ctx.board.hub(Kind.ENROLLED, ctx.at)
+    closed = ctx.board.hub(Kind.ROWS_CLOSED, ctx.at)
+    assert enrolled is not None
+    assert closed is not None
+    h = hex_of(enrolled.body["h"])
+    enrols, rows = ctx.board.silos(Kind.ENROL, ctx.at), ctx.board.silos(Kind.ROWS, ctx.at)
+    table, agreeing = agreed_table(ctx)
+    base = ctx.round.spec.get("base")
+    manifest: dict[str, Any] = {
+        "v": 1,
+        "round": ctx.round.metadata.uid,
+        "name": ctx.round.metadata.name,
+        "operation": ctx.round.operation.value,
+        "computation": ctx.digest,
+        "parents": [base["digest"]] if base else [],
+        "enrolment": ctx.enrolment,
+        "h": h,
+        "epoch": h,
+        "roster": {s: {"weight": enrols[s].body["weight"]} for s in ctx.roster},
+        "members": [_member(ctx, m.name, m.trainable) for m in ctx.round.members],
+        "rows": {
+            s: {k: rows[s].body[k] for k in ("gallery", "test", "undiagnosed")} for s in closed.body["silos"]
+        },
+        "evaluation": None
+        if table is None
+        else {
+            "digest": hashlib.sha256(table).hexdigest(),
+            "silos": list(agreeing),
+            "aggregation": _t(ctx, EVALUATION, 1),
+        },
+    }
+    return rfc8785.dumps(manifest)
+
+
+def _member(ctx: Context, name: str, trainable: bool) -> dict[str, Any]:
+    if not trainable:
+        return {"name": name, "trainable": False}
+    progress = member_progress(ctx, name)
+    rounds = [_t(ctx, name, t) for t in range(1, progress.done + 1)]
+    return {
+        "name": name,
+        "trainable": True,
+        "model": hex_of(progress.model) if progress.model is not None else None,
+        "rounds": rounds,
+    }
+
+
+def _t(ctx: Context, member: str, t: int) -> dict[str, Any]:
+    """One communication round: its model's hash and survivor set, or that it was skipped."""
+    current = current_try(ctx, member, t)
+    if current.over is None or current.over.kind == Kind.SKIP:
+        return {"t": t, "skipped": True}
+    return {"t": t, "model": hex_of(current.over.body["hash"]), "survivors": list(current.pinned or ())}
