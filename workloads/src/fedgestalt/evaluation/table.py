@@ -43,7 +43,8 @@ class EvaluationTable:
         if replicates.shape[-1]:
             # A ratio that often does not exist has no honest interval: the rest would be a selection.
             there = np.isfinite(replicates).mean(axis=-1) >= 0.95
-            lower[there], upper[there] = np.nanpercentile(replicates[there], INTERVAL, axis=-1)
+            if there.any():
+                lower[there], upper[there] = np.nanpercentile(replicates[there], INTERVAL, axis=-1)
         return cls(values, lower, upper, replicates)
 
     def value(self, row: str, k: int) -> float:
