@@ -1,0 +1,1 @@
+"""Cohorts, partitions and the synthetic cohort generator."""
