@@ -1,4 +1,4 @@
-"""Conditions: a list-map on `type`, each with status, reason, time of the last change and observedGeneration."""
+"""Conditions: a list-map on `type`, each with status, reason, time of change and observedGeneration."""
 
 from __future__ import annotations
 

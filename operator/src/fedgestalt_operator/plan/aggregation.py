@@ -1,4 +1,4 @@
-"""One secure aggregation of (member, t): keys, shares, masked vectors, survivors, reveals, the sum, the new model.
+"""One secure aggregation of (member, t): keys, shares, masked vectors, survivors, reveals, sum, model.
 
 The rule behind the order of questions: nothing is decided twice, a survivor set once posted is the only one
 this t will ever have, and a new try is started only when it can succeed where the open one cannot.
@@ -268,7 +268,7 @@ def _faulted_after(ctx: Context, current: Try, arrived: dict[str, Entry]) -> set
 
 
 def _majority(arrived: dict[str, Entry], name: str) -> bytes | None:
-    """The value that most silos gave; the smaller one of equals, so that it does not depend on their order."""
+    """The value that most silos gave; the smaller one of equals, so that their order does not matter."""
     counts = Counter(bytes(e.body[name]) for e in arrived.values())
     return min(counts, key=lambda value: (-counts[value], value)) if counts else None
 

@@ -56,7 +56,7 @@ class Draft:
 
 @dataclass(frozen=True)
 class Context:
-    """Inputs of one planning call. `at` are the coordinates of the enrolment attempt that is open or stands."""
+    """Inputs of one planning call, and what is read from them again and again."""
 
     round: FederationRound
     observed: Observed

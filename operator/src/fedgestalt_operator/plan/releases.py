@@ -1,4 +1,4 @@
-"""Releasing: the evaluation table that silos agree on, the manifest of the release, the signatures under it."""
+"""Releasing: the evaluation table that silos agree on, the release's manifest, the signatures under it."""
 
 from __future__ import annotations
 

@@ -25,7 +25,8 @@ def step_acceptance(ctx: Context, out: Draft) -> None:
     if ctx.round.operation is not Operation.TRAIN:
         out.fail(
             RoundReason.UNSUPPORTED_OPERATION,
-            f"operation {ctx.round.operation.value} is not available in this version; create a round with operation Train",
+            f"operation {ctx.round.operation.value} is not available in this version; "
+            "create a round with operation Train",
         )
         return
     names, absent = resolve(ctx.round, ctx.observed.silos)

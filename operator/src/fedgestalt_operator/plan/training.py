@@ -61,7 +61,7 @@ def step_training(ctx: Context, out: Draft) -> None:
 
 
 def drop_blobs(ctx: Context, out: Draft, *, everything: bool) -> None:
-    """Delete masked vectors of tries that were given up, and of ts whose new model every survivor has confirmed.
+    """Delete masked vectors of tries that were given up, and of ts whose model every survivor confirmed.
 
     A survivor that has not confirmed keeps them until the next t is over. `everything`: the round has ended.
     """

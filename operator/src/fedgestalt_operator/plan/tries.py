@@ -1,4 +1,4 @@
-"""The tries of one (member, t): which one is open, at which bound, and which survivor set is already pinned."""
+"""The tries of one (member, t): which one is open, at which bound, with which pinned survivor set."""
 
 from __future__ import annotations
 

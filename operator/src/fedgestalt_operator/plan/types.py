@@ -174,7 +174,7 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to post, then what to do, then what to show; and when to plan again at the latest (None: never)."""
+    """What to post, then what to do, then what to show, and when to plan again (None: never)."""
 
     decisions: tuple[Decision, ...]
     actions: tuple[Action, ...]
