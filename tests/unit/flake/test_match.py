@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from fedgestalt.flake import NO_TOKEN, FlakeError, Kernel, Rankings, sort_rows
+from fedgestalt.flake import NO_TOKEN, FlakeError, FolderCache, Kernel, Rankings, sort_rows
 from fedgestalt.flake.gram import Questions, block_scores, tile
 
 
@@ -94,13 +94,35 @@ def test_a_joining_silo_costs_only_the_blocks_that_are_new():
     assert made.computed == 9
 
 
-def test_a_cache_carries_blocks_to_the_next_kernel():
-    cache: dict[str, bytes] = {}
-    first = kernel(cache=cache)
+def test_a_folder_carries_blocks_to_the_next_kernel_job(tmp_path):
+    folder = tmp_path / "blocks"
+    first = kernel(cache=FolderCache(folder))
     expected = read(first.rankings("east"))
-    second = kernel(cache=cache)
+    second = kernel(cache=FolderCache(folder))
     assert read(second.rankings("east")) == expected
     assert (first.computed, second.computed) == (2, 0)
+    assert folder.stat().st_mode & 0o777 == 0o700
+    second.remove("west")
+    assert len(FolderCache(folder)) == 1
+
+
+def test_a_damaged_block_is_computed_again(tmp_path):
+    folder = tmp_path / "blocks"
+    expected = read(kernel(cache=FolderCache(folder)).rankings("east"))
+    for path in folder.iterdir():
+        path.write_bytes(path.read_bytes()[:-1])
+    again = kernel(cache=FolderCache(folder))
+    assert read(again.rankings("east")) == expected
+    assert again.computed == 2
+
+
+def test_a_folder_cache_takes_no_other_names(tmp_path):
+    cache = FolderCache(tmp_path / "blocks")
+    with pytest.raises(ValueError, match="name of a block"):
+        cache["../outside"] = b""
+    with pytest.raises(KeyError):
+        del cache["0" * 64 + "-" + "0" * 64]
+    assert "0" * 64 + "-" + "0" * 64 not in cache
 
 
 def test_changed_rows_are_compared_again():

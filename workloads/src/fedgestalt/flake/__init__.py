@@ -6,6 +6,7 @@ each owner the ranking of label tokens for its own test rows (`Rankings`). The m
 2306.02677) as arXiv 2509.10635 uses it; `frame` says what it does not hide.
 """
 
+from fedgestalt.flake.cache import FolderCache
 from fedgestalt.flake.errors import FlakeError
 from fedgestalt.flake.frame import Frame
 from fedgestalt.flake.mask import rotate, unit_rows
@@ -19,6 +20,7 @@ from fedgestalt.flake.upload import masked_rows, sort_rows
 __all__ = [
     "NO_TOKEN",
     "FlakeError",
+    "FolderCache",
     "Frame",
     "GalleryRows",
     "Kernel",

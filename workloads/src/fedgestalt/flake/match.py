@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import MutableMapping
 from typing import Any
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from fedgestalt.flake.errors import FlakeError
 from fedgestalt.flake.gram import ABSENT, DEFAULT_BUDGET, BlockScores, Questions, block_scores
 from fedgestalt.flake.rankings import NO_TOKEN, Rankings
-from fedgestalt.flake.rows import SiloRows, TestRows
+from fedgestalt.flake.rows import SiloRows
 
 
 class Kernel:
@@ -103,9 +104,11 @@ class Kernel:
         name = f"{self._digests[owner][0]}-{self._digests[other][1]}"
         found = self._cache.get(name)
         if found is not None:
-            return BlockScores.decode(found)
-        test: TestRows = self._silos[owner].test
-        block = block_scores(test, self._silos[other].gallery, self._silos[other].splits, self._budget)
+            # A damaged block is as good as none.
+            with contextlib.suppress(FlakeError):
+                return BlockScores.decode(found)
+        silo = self._silos[other]
+        block = block_scores(self._silos[owner].test, silo.gallery, silo.splits, self._budget)
         self._cache[name] = block.encode()
         self.computed += 1
         return block

@@ -5,6 +5,10 @@ Three classes of rows, all masked by the same frame:
 - gallery rows carry the token of their syndrome and the splits in which they are gallery;
 - test rows carry the splits in which they are tests and no token: only their owner can score them;
 - undiagnosed rows carry neither, and take part in no evaluation.
+
+What the hub learns beside inner products: how many rows each class, token and split has, and, because a
+rotating photo is gallery in some splits and test in others, which test row is which gallery row. The missing
+token of a test row therefore keeps a diagnosis from the hub only for photos with a fixed role.
 """
 
 from __future__ import annotations
