@@ -131,20 +131,21 @@ def test_neither_the_order_of_silos_nor_the_size_of_blocks_changes_a_ranking(
     assert data.answers(owners, frame, order, budget) == data.answers(owners, frame)
 
 
-@given(keys, st.integers(2, 40))
+@given(keys, st.integers(2, 60))
 @unhurried
 def test_photos_that_tie_exactly_are_ordered_by_token_under_every_frame(key, syndromes):
-    same = np.tile(unit(np.random.default_rng(1), 1, 16), (syndromes + 1, 1))
+    near, far = unit(np.random.default_rng(1), 2, 16)
     names = [f"SYN:T{i:02d}" for i in range(syndromes)]
     data = Cohort(
-        same,
+        np.array([*([near, far][i % 2] for i in range(syndromes)), near]),
         [*names, names[0]],
         [str(i) for i in range(syndromes + 1)],
         ["train"] * syndromes + ["test"],
         [[]] * (syndromes + 1),
     )
     answers = data.answers([0] * len(data), Frame.derive(key, 16))
-    assert list(answers.values()) == [sorted(label_token(LABEL_KEY, s) for s in names)] * SPLITS
+    expected = [sorted(label_token(LABEL_KEY, s) for s in names[i::2]) for i in (0, 1)]
+    assert list(answers.values()) == [expected[0] + expected[1]] * SPLITS
 
 
 @given(keys, seeds, owners_of_90)
