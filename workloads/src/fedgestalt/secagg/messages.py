@@ -46,6 +46,12 @@ class Slot:
     kind: Kind
     sender: str
 
+    def encode(self) -> bytes:
+        """Canonical bytes: what sealed texts are bound to."""
+        return encode(
+            [self.round, self.enrolment, self.member, self.t, self.attempt, str(self.kind), self.sender]
+        )
+
     def __str__(self) -> str:
         where = f" {self.member} t={self.t} try={self.attempt}" if self.member else ""
         return f"{self.kind} of {self.sender}, enrolment {self.enrolment}{where}"
