@@ -32,6 +32,9 @@ LASTING = frozenset(
 )
 
 
+_DAY = 86_400.0
+
+
 class Draft:
     """What one planning call has come to so far."""
 
@@ -65,6 +68,9 @@ class Context:
     clock: Clock = field(init=False)
 
     def __post_init__(self) -> None:
+        latest = max((e.received for e in self.observed.entries), default=0.0)
+        if latest > self.now + _DAY:
+            raise ValueError(f"an entry was received at {latest}, now is {self.now}; give both in seconds")
         board = Board(self.observed.entries)
         object.__setattr__(self, "board", board)
         object.__setattr__(self, "clock", Clock(self.now, tuple(board.pauses())))

@@ -9,7 +9,7 @@ from .context import Context, Draft
 from .deadlines import LOST_AFTER
 from .kinds import Kind
 from .stages import phase, step
-from .status import build_status
+from .status import MAX_MESSAGE, build_status
 from .suspension import step_suspension
 from .training import drop_blobs
 from .types import DeleteJob, DeleteRound, JobPhase, Observed, Plan
@@ -40,7 +40,7 @@ def plan(round: FederationRound, observed: Observed, now: float) -> Plan:
         reason, message = out.failure
         out.decisions.clear()
         out.actions.clear()
-        out.decide(ctx.at, Kind.FAILED, {"reason": reason.value, "message": message})
+        out.decide(ctx.at, Kind.FAILED, {"reason": reason.value, "message": message[:MAX_MESSAGE]})
     else:
         drop_blobs(ctx, out, everything=False)
         _stop_unwanted_jobs(ctx, out)
