@@ -1,0 +1,81 @@
+"""``fedgestalt run``: a FederationRound document, run on this machine."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import click
+
+
+@click.command(name="run")
+@click.argument("document", type=click.Path(path_type=Path, dir_okay=False, exists=True))
+@click.option("--workdir", type=click.Path(path_type=Path, file_okay=False), required=True, help="Where hub and silos live.")
+@click.option(
+    "--cohorts",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder with one cohort per silo, named as the silos. Default: WORKDIR/cohorts.",
+)
+@click.option(
+    "--vocabulary",
+    "vocabulary_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The syndromes, JSON with the lists trained and rare. Default: vocabulary.json in the cohorts' folder.",
+)
+@click.option("--seed", type=int, help="Fixes the site secrets, so that a run repeats. For tests and demonstrations only.")
+def command(
+    document: Path, workdir: Path, cohorts: Path | None, vocabulary_file: Path | None, seed: int | None
+) -> None:
+    """Run the FederationRound in DOCUMENT with hub and silos as processes under WORKDIR.
+
+    The document is the one that a cluster takes. Running again in the same WORKDIR resumes. Exit codes: 0 the round
+    succeeded; 1 bad input or a process that does not stay up; 3 the round ended in Failed.
+    """
+    from rich.console import Console
+
+    from fedgestalt.local.federation import FederationError, LocalFederation
+    from fedgestalt.local.progress import RoundProgress
+    from fedgestalt_operator.kube.validate import ValidationError, load_document
+
+    console = Console()
+    cohorts = cohorts or workdir / "cohorts"
+    try:
+        loaded = load_document(document, kind="FederationRound")
+    except ValidationError as error:
+        raise click.ClickException(str(error)) from error
+    silos = loaded["spec"].get("silos", [])
+    missing = [name for name in silos if not (cohorts / name).is_dir()]
+    if missing:
+        raise click.ClickException(
+            f"{document}: spec.silos: no cohort folder for {', '.join(missing)} in {cohorts}. "
+            "Make them with `fedgestalt synth` or name their folder with --cohorts."
+        )
+    vocabulary_file = vocabulary_file or cohorts / "vocabulary.json"
+    try:
+        vocabulary = vocabulary_file.read_bytes()
+    except OSError as error:
+        raise click.ClickException(f"{vocabulary_file}: {error.strerror}. Name it with --vocabulary.") from error
+    digest = hashlib.sha256(vocabulary).hexdigest()
+    if loaded["spec"]["vocabulary"]["digest"].removeprefix("sha256:") != digest:
+        raise click.ClickException(f"{document}: spec.vocabulary.digest: {vocabulary_file} has sha256:{digest}.")
+    try:
+        federation = LocalFederation(
+            loaded,
+            workdir=workdir,
+            cohorts={name: cohorts / name for name in silos},
+            vocabulary=vocabulary,
+            seed=seed,
+        )
+        with RoundProgress(console) as progress:
+            outcome = federation.run(progress)
+    except FederationError as error:
+        raise click.ClickException(str(error)) from error
+    if outcome.phase != "Succeeded":
+        reason = next((c for c in outcome.status["conditions"] if c["type"] == "Succeeded"), {})
+        click.echo(f"The round failed: {reason.get('reason')}: {reason.get('message')}", err=True)
+        raise SystemExit(3)
+    if outcome.table is not None:
+        from fedgestalt.evaluation import EvaluationTable, accuracy_table
+
+        console.print(accuracy_table({"federated": EvaluationTable.from_json(outcome.table)}))
+    console.print(f"Round {outcome.uid} succeeded in {outcome.wall_seconds:.0f} s; its files lie in {workdir}.")

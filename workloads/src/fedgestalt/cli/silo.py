@@ -1,0 +1,39 @@
+"""``fedgestalt silo``: the agent of one hospital."""
+
+from __future__ import annotations
+
+import logging
+import signal
+from pathlib import Path
+
+import click
+
+
+@click.group(name="silo")
+def command() -> None:
+    """The agent that holds a silo's keys and takes part in rounds."""
+
+
+@command.command()
+@click.option(
+    "--site",
+    "site_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    required=True,
+    help="The site's site.json: name, exchange, hub key, identity, grant, datasets.",
+)
+def agent(site_file: Path) -> None:
+    """Serve tasks of the hub until SIGTERM. May be killed at any time; it goes on where the board stands."""
+    from fedgestalt.crypto.errors import CryptoError
+    from fedgestalt.silo.agent import Agent
+    from fedgestalt.silo.config import SiteConfigError, load_site_config
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    try:
+        running = Agent(load_site_config(site_file))
+    except (SiteConfigError, CryptoError) as error:
+        raise click.ClickException(str(error)) from error
+    signal.signal(signal.SIGTERM, lambda *_: running.stop())
+    signal.signal(signal.SIGINT, lambda *_: running.stop())
+    running.run()

@@ -1,0 +1,1 @@
+"""The hub's stateless jobs over the board: same inputs, same output blob."""

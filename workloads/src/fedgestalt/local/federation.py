@@ -1,0 +1,260 @@
+"""A federation on one machine: the exchange, the silos' agents and the hub's loop, from a FederationRound to its end."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from fedgestalt.exchange.client import BoardClient
+from fedgestalt.exchange.tls import make_local_tls
+from fedgestalt.exchange.tokens import job_token
+from fedgestalt.files import private_directory, write_atomic
+from fedgestalt.local.hub import Hub
+from fedgestalt.local.jobs import JobRunner
+from fedgestalt.local.setup import Layout, load_or_make_identity, make_site, seed_bytes
+from fedgestalt.processes import Child, spawn
+from fedgestalt_operator.api.round import FederationRound, parse_round
+
+log = logging.getLogger(__name__)
+
+START_SECONDS = 60.0
+MAX_AGENT_RESTARTS = 20
+TERMINAL = ("Succeeded", "Failed")
+
+
+class FederationError(Exception):
+    """The federation on this machine cannot go on; the message says why and where the log lies."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a round ended."""
+
+    uid: str
+    phase: str
+    status: Mapping[str, Any]
+    table: Mapping[str, Any] | None
+    """The federation's macro table (``EvaluationTable.to_json``), if the round came so far."""
+    manifest: Mapping[str, Any] | None
+    wall_seconds: float
+
+
+class LocalFederation:
+    """Runs one round in a work directory; resumes it if the directory holds an unfinished one."""
+
+    def __init__(
+        self,
+        document: Mapping[str, Any],
+        *,
+        workdir: Path,
+        cohorts: Mapping[str, Path],
+        vocabulary: bytes,
+        seed: int | None = None,
+    ) -> None:
+        """``document``: a validated, defaulted FederationRound; ``cohorts``: silo name -> folder of its photos."""
+        self._layout = Layout(workdir.resolve())
+        self._document = document
+        self._cohorts, self._vocabulary, self._seed = dict(cohorts), vocabulary, seed
+        self._children: dict[str, Child] = {}
+        self._restarts: dict[str, int] = {}
+        private_directory(self._layout.root)
+        self.round = self._load_round()
+
+    # ------------------------------------------------------------------ set-up
+
+    def _load_round(self) -> FederationRound:
+        """The document with the server's fields (uid, creation time), made once per work directory."""
+        path = self._layout.hub / "round.json"
+        if not path.exists():
+            stored = json.loads(json.dumps(self._document))
+            stored["metadata"].setdefault("generation", 1)
+            stored["metadata"]["uid"] = str(uuid.UUID(bytes=seed_bytes("round uid", self._seed)[:16], version=4))
+            stored["metadata"]["creationTimestamp"] = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+            write_atomic(path, json.dumps(stored, indent=2).encode())
+        stored = json.loads(path.read_text())
+        if stored["spec"] != self._document["spec"]:
+            raise FederationError(
+                f"{self._layout.root} holds an unfinished round with another spec. "
+                "Give another --workdir, or remove that folder."
+            )
+        return parse_round(stored)
+
+    def _set_up(self) -> None:
+        layout = self._layout
+        private_directory(layout.hub)
+        self._hub_key = load_or_make_identity(layout.hub_key)
+        self._ca = make_local_tls(layout.tls)
+        self._identities = {
+            name: load_or_make_identity(layout.silo(name) / "identity.pem").public for name in self.round.silos
+        }
+        registered = {
+            "silos": [
+                {"name": name, "identity": key.hex(), "accepted": True} for name, key in sorted(self._identities.items())
+            ]
+        }
+        write_atomic(layout.hub / "silos.json", json.dumps(registered, indent=2).encode())
+
+    def _start_exchange(self) -> str:
+        layout = self._layout
+        ready = layout.hub / "exchange.port"
+        previous = ready.read_text().strip() if ready.exists() else "0"
+        ready.unlink(missing_ok=True)
+        self._children["exchange"] = spawn(
+            "exchange",
+            [
+                "fedgestalt",
+                "exchange",
+                "serve",
+                *("--dir", str(layout.board)),
+                *("--host", "127.0.0.1"),
+                *("--port", previous),
+                *("--hub-key", str(layout.hub_key)),
+                *("--tls-cert", str(layout.tls / "server.pem")),
+                *("--tls-key", str(layout.tls / "server.key")),
+                *("--silos", str(layout.hub / "silos.json")),
+                *("--ready-file", str(ready)),
+            ],
+            directory=layout.hub,
+            log=layout.logs / "exchange.log",
+        )
+        until = time.monotonic() + START_SECONDS
+        while not ready.exists():
+            if self._children["exchange"].poll() is not None or time.monotonic() > until:
+                raise FederationError(f"the exchange did not start:\n{self._children['exchange'].tail()}")
+            time.sleep(0.05)
+        return f"https://127.0.0.1:{ready.read_text().strip()}"
+
+    def _start_agent(self, name: str) -> None:
+        self._children[name] = spawn(
+            name,
+            ["fedgestalt", "silo", "agent", "--site", str(self._layout.silo(name) / "site.json")],
+            directory=self._layout.silo(name),
+            log=self._layout.logs / f"{name}.log",
+            environment={"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+        )
+
+    # ------------------------------------------------------------------ the run
+
+    def run(self, on_status: Callable[[Mapping[str, Any]], None] = lambda _: None) -> Outcome:
+        """Drive the round to its end.
+
+        Raises:
+            FederationError: a process of the federation does not stay up.
+        """
+        started = time.time()
+        self._set_up()
+        layout = self._layout
+        url = self._start_exchange()
+        token = layout.hub / "job.token"
+        environment = {
+            "FEDGESTALT_EXCHANGE_URL": url,
+            "FEDGESTALT_EXCHANGE_CA": str(self._ca),
+            "FEDGESTALT_TOKEN_FILE": str(token),
+            "FEDGESTALT_HUB_KEY": self._hub_key.public.hex(),
+            "OPENBLAS_NUM_THREADS": "1",
+        }
+        jobs = JobRunner(layout.jobs, environment)
+        client = BoardClient.for_hub(
+            url, ca_file=self._ca, identity=self._hub_key, state=layout.hub / "chain.json"
+        )
+        hub = Hub(
+            self.round,
+            client=client,
+            key=self._hub_key,
+            jobs=jobs,
+            silos=self._identities,
+            vocabulary=self._vocabulary,
+            directory=layout.hub,
+        )
+        for name in self.round.silos:
+            make_site(
+                layout,
+                name,
+                cohort=self._cohorts[name],
+                dataset=self.round.spec["dataset"],
+                hub_key=self._hub_key.public,
+                identities=self._identities,
+                exchange_url=url,
+                ca_file=self._ca,
+                min_silos=self.round.quorum.min_silos,
+                operation=self.round.operation.value,
+                purpose=self.round.spec["purpose"],
+                seed=self._seed,
+            )
+            self._start_agent(name)
+        token_until = 0.0
+        try:
+            while True:
+                if time.time() > token_until:
+                    write_atomic(token, job_token(self._hub_key, self.round.metadata.uid).encode())
+                    token_until = time.time() + 120
+                answer = hub.step()
+                on_status(answer.status)
+                if answer.status.get("phase") in TERMINAL and not answer.decisions:
+                    break
+                self._keep_alive()
+                hub.wait(answer)
+            self._linger(hub)
+        finally:
+            jobs.stop()
+            self.stop()
+        return self._outcome(hub, time.time() - started)
+
+    def _keep_alive(self) -> None:
+        """Start again what died: a silo's agent and the exchange resume from their folders."""
+        for name, child in list(self._children.items()):
+            if child.poll() is None:
+                continue
+            self._restarts[name] = self._restarts.get(name, 0) + 1
+            if self._restarts[name] > MAX_AGENT_RESTARTS:
+                raise FederationError(f"{name} ended {self._restarts[name]} times; its log ends with:\n{child.tail()}")
+            log.warning("%s ended with %s; starting it again", name, child.poll())
+            if name == "exchange":
+                self._start_exchange()
+            else:
+                self._start_agent(name)
+
+    def _linger(self, hub: Hub) -> None:
+        """Leave the agents the time to see the end and forget the round's secrets."""
+        until = time.monotonic() + 5.0
+        while time.monotonic() < until:
+            done = [(self._layout.silo(name) / "work").glob("*/finished") for name in self.round.silos]
+            if all(any(paths) for paths in done):
+                return
+            time.sleep(0.1)
+
+    def stop(self) -> None:
+        """End all processes."""
+        for child in self._children.values():
+            if child.poll() is None:
+                child.process.terminate()
+        for child in self._children.values():
+            child.stop()
+
+    def kill(self, name: str) -> None:
+        """SIGKILL one process of the federation, as a crash would (for tests)."""
+        self._children[name].kill()
+
+    def _outcome(self, hub: Hub, seconds: float) -> Outcome:
+        return Outcome(
+            self.round.metadata.uid,
+            str(hub.status.get("phase")),
+            hub.status,
+            hub.table(),
+            hub.manifest(),
+            seconds,
+        )
+
+
+def round_yaml(document: Mapping[str, Any]) -> str:
+    """The document as a coordinator would write it."""
+    return yaml.safe_dump(dict(document), sort_keys=False)

@@ -1,0 +1,216 @@
+"""The hub on one machine: reads the board, asks the planner, carries out what it says.
+
+The same planner as in a cluster decides; only the hands differ: decisions are posted with the hub's key, Jobs are
+processes, SiloTasks go to the exchange. Nothing here is remembered that the board and the folders do not hold, so a hub
+that was killed goes on where the board stands.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from fedgestalt.crypto.keys import Identity
+from fedgestalt.exchange.client import BoardClient
+from fedgestalt.files import write_atomic
+from fedgestalt.local.jobs import JobRunner
+from fedgestalt.secagg.messages import HUB, Kind, Message, Slot, sign
+from fedgestalt_operator.api.round import FederationRound
+from fedgestalt_operator.api.task import SiloTask, TaskKind, TaskPhase, task_document
+from fedgestalt_operator.api.meta import Metadata
+from fedgestalt_operator.kube.jobs import job_manifest
+from fedgestalt_operator.plan.planner import plan
+from fedgestalt_operator.plan.types import (
+    CreateJob,
+    Decision,
+    DeleteJob,
+    DeleteRound,
+    DropBlobs,
+    EnsureTask,
+    Entry,
+    JobPhase,
+    JobState,
+    Observed,
+    Plan,
+    SiloState,
+    TaskState,
+)
+
+log = logging.getLogger(__name__)
+
+SILOS_SECONDS = 1.0
+MOST_WAIT = 1.0
+JOB_WAIT = 0.05
+
+
+class Hub:
+    """Reconciles one round."""
+
+    def __init__(
+        self,
+        round: FederationRound,
+        *,
+        client: BoardClient,
+        key: Identity,
+        jobs: JobRunner,
+        silos: Mapping[str, bytes],
+        vocabulary: bytes,
+        directory: Path,
+    ) -> None:
+        """``silos`` maps names to identity keys; ``vocabulary`` is the JSON whose digest the round names."""
+        self.round, self._client, self._key, self._jobs = round, client, key, jobs
+        self._identities, self._vocabulary, self._directory = dict(silos), vocabulary, directory
+        self.uid = round.metadata.uid
+        self.entries: list[Entry] = []
+        self._by_slot: dict[tuple[Any, ...], int] = {}
+        self._after = 0
+        self._computation: Mapping[str, Any] | None = None
+        self._dropped: set[str] = set()
+        self._silos: dict[str, SiloState] = {}
+        self._tasks: dict[str, TaskState] = {}
+        self._silos_at = 0.0
+        self.status: Mapping[str, Any] = {}
+
+    def step(self) -> Plan:
+        """Look, plan, act once; returns the plan that was carried out."""
+        self._look_at_silos()
+        answer = plan(self.round, self._observe(), time.time())
+        for decision in answer.decisions:
+            self._post(decision)
+        for action in answer.actions:
+            self._act(action)
+        if answer.status != self.status:
+            self.status = answer.status
+            write_atomic(self._directory / "status.json", json.dumps(answer.status, indent=2, default=str).encode())
+        return answer
+
+    def wait(self, answer: Plan) -> None:
+        """Wait for news of the board, as long as the plan allows."""
+        most = JOB_WAIT if self._jobs.active() else MOST_WAIT
+        due = answer.requeue_after if answer.requeue_after is not None else most
+        self._read(min(most, due))
+
+    def table(self) -> dict[str, Any] | None:
+        """The macro table that most silos computed from the secure sum; None before there is one."""
+        votes: dict[bytes, int] = {}
+        for entry in self.entries:
+            if entry.kind == Kind.SCORE:
+                votes[entry.body["table"]] = votes.get(entry.body["table"], 0) + 1
+        if not votes:
+            return None
+        content: dict[str, Any] = json.loads(max(votes, key=lambda table: (votes[table], table)))["table"]
+        return content
+
+    def manifest(self) -> dict[str, Any] | None:
+        """The release's manifest; None before there is one."""
+        for entry in self.entries:
+            if entry.kind == Kind.MANIFEST:
+                content: dict[str, Any] = json.loads(self._client.download(self.uid, entry.body["digest"].hex()))
+                return content
+        return None
+
+    # ------------------------------------------------------------------ looking
+
+    def _read(self, wait: float) -> None:
+        for entry in self._client.entries(self.uid, self._after, wait=wait):
+            message = Message.decode(entry.message)
+            slot = message.slot
+            seen = Entry(
+                entry.seq,
+                entry.received,
+                slot.enrolment,
+                slot.member,
+                slot.t,
+                slot.attempt,
+                str(slot.kind),
+                slot.sender,
+                message.body,
+                entry.complete,
+            )
+            self._after = max(self._after, entry.seq)
+            known = self._by_slot.get((entry.seq,))
+            if known is None:
+                self._by_slot[(entry.seq,)] = len(self.entries)
+                self.entries.append(seen)
+            else:
+                self.entries[known] = seen
+            if slot.kind == Kind.COMPUTATION and self._computation is None:
+                self._computation = json.loads(self._client.download(self.uid, message.blobs[0]))
+
+    def _look_at_silos(self) -> None:
+        if time.monotonic() < self._silos_at:
+            return
+        self._silos_at = time.monotonic() + SILOS_SECONDS
+        heard = self._client.silos()
+        for name, identity in self._identities.items():
+            state = heard.get(name)
+            self._silos[name] = SiloState(
+                state.last_heard if state else None,
+                state.accepted if state else False,
+                identity=identity.hex(),
+            )
+        for name, task in self._client.task_statuses(self.uid).items():
+            self._tasks[name] = TaskState(
+                TaskPhase(task.get("phase", "Pending")),
+                task.get("reason", ""),
+                float(task.get("fraction", 0.0)),
+                task.get("message", ""),
+            )
+
+    def _observe(self) -> Observed:
+        jobs = {}
+        for name in self._jobs.names():
+            job = self._jobs.get(name)
+            jobs[name] = JobState(JobPhase(job.phase), job.result, job.started, job.finished)
+        return Observed(
+            tuple(self.entries), jobs, self._silos, self._tasks, self._computation, frozenset(self._dropped)
+        )
+
+    # ------------------------------------------------------------------ acting
+
+    def _post(self, decision: Decision) -> None:
+        digests = []
+        for blob in decision.blobs:
+            digest = hashlib.sha256(blob).hexdigest()
+            self._client.upload(self.uid, digest, blob)
+            digests.append(digest)
+        if decision.kind == Kind.COMPUTATION:
+            digest = hashlib.sha256(self._vocabulary).hexdigest()
+            self._client.upload(self.uid, digest, self._vocabulary)
+            digests.append(digest)
+        slot = Slot(
+            self.uid, decision.enrolment, decision.member, decision.t, decision.attempt, Kind(decision.kind), HUB
+        )
+        log.info("decision: %s", slot)
+        self._client.post(sign(slot, dict(decision.body), digests, self._key).encode())
+
+    def _act(self, action: CreateJob | EnsureTask | DropBlobs | DeleteJob | DeleteRound) -> None:
+        match action:
+            case CreateJob():
+                log.info("job %s", action.name)
+                self._jobs.create(job_manifest(self.round, action))
+            case DeleteJob(name):
+                self._jobs.delete(name)
+            case EnsureTask():
+                task = SiloTask(
+                    Metadata(action.name, uid=""),
+                    action.silo,
+                    TaskKind(action.kind),
+                    self.uid,
+                    action.digest,
+                    action.attempt,
+                    action.parameters,
+                )
+                self._client.put_task(task_document(task))
+                self._tasks.setdefault(action.name, TaskState(TaskPhase.PENDING))
+            case DropBlobs(digests):
+                for digest in digests:
+                    self._client.delete_blob(self.uid, digest)
+                    self._dropped.add(digest)
+            case DeleteRound():
+                log.info("the round's time to live is over; its folder is kept")

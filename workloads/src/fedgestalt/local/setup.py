@@ -1,0 +1,132 @@
+"""Lays out the directories of a federation on one machine: keys, certificates, grants, site files.
+
+    workdir/
+      round.yaml                  the document as it was given
+      hub/                        hub key, TLS, board, jobs, status
+      silos/<name>/               one hospital: identity, grant, agent, work; mode 0700
+
+Everything is made once; running again keeps what is there, so that an interrupted federation goes on.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import yaml
+
+from fedgestalt.crypto.keys import Identity
+from fedgestalt.files import private_directory, write_atomic
+from fedgestalt.silo.grant import fingerprint
+
+GRANT_DAYS = 30
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where things are in a work directory."""
+
+    root: Path
+
+    @property
+    def hub(self) -> Path:
+        return self.root / "hub"
+
+    @property
+    def hub_key(self) -> Path:
+        return self.hub / "key.pem"
+
+    @property
+    def tls(self) -> Path:
+        return self.hub / "tls"
+
+    @property
+    def board(self) -> Path:
+        return self.hub / "board"
+
+    @property
+    def jobs(self) -> Path:
+        return self.hub / "jobs"
+
+    @property
+    def logs(self) -> Path:
+        return self.root / "logs"
+
+    def silo(self, name: str) -> Path:
+        return self.root / "silos" / name
+
+
+def load_or_make_identity(path: Path) -> Identity:
+    """The Ed25519 identity in ``path``; made (mode 0600) if absent."""
+    if not path.exists():
+        private_directory(path.parent)
+        Identity.generate().save(path)
+    return Identity.load(path)
+
+
+def seed_bytes(purpose: str, seed: int | None) -> bytes:
+    """32 bytes: random, or with ``seed`` the same for the same purpose, so that local runs repeat."""
+    if seed is None:
+        return secrets.token_bytes(32)
+    import hashlib
+
+    return hashlib.sha256(f"fedgestalt/local-seed/v1|{seed}|{purpose}".encode()).digest()
+
+
+def make_site(
+    layout: Layout,
+    name: str,
+    *,
+    cohort: Path,
+    dataset: str,
+    hub_key: bytes,
+    identities: Mapping[str, bytes],
+    exchange_url: str,
+    ca_file: Path,
+    min_silos: int,
+    operation: str,
+    purpose: str,
+    seed: int | None,
+) -> Path:
+    """Write the site's files and return the path of its ``site.json``.
+
+    The grant fits this round and nothing wider: this hub, this operation and purpose, these peers.
+    """
+    folder = private_directory(layout.silo(name))
+    grant = folder / "grant.yaml"
+    if not grant.exists():
+        document = {
+            "apiVersion": "fedgestalt.org/v1alpha1",
+            "kind": "ParticipationGrant",
+            "metadata": {"name": "local"},
+            "spec": {
+                "hub": fingerprint(hub_key),
+                "operations": [operation],
+                "purposes": [purpose],
+                "dataset": dataset,
+                "peers": sorted(fingerprint(key) for peer, key in identities.items() if peer != name),
+                "minSilos": min_silos,
+                "notAfter": (datetime.now(UTC) + timedelta(days=GRANT_DAYS)).isoformat(timespec="seconds"),
+                "revoked": False,
+            },
+        }
+        write_atomic(grant, yaml.safe_dump(document, sort_keys=False).encode())
+    site_secret = folder / "seed"
+    if not site_secret.exists():
+        write_atomic(site_secret, seed_bytes(f"site {name}", seed))
+    site = folder / "site.json"
+    content = {
+        "name": name,
+        "exchange": {"url": exchange_url, "ca": str(ca_file)},
+        "hubKey": hub_key.hex(),
+        "identity": "identity.pem",
+        "grant": "grant.yaml",
+        "datasets": {dataset: str(cohort.resolve())},
+        "seed": "seed",
+    }
+    write_atomic(site, json.dumps(content, indent=2).encode())
+    return site
