@@ -34,8 +34,13 @@ class _Pass:
 
 
 # A portrait's face fills the frame, so the first pass looks for large faces and is fast (ratio and thresholds
-# as published: area halves from level to level). Photos in which it finds nothing get a thorough pass.
-_PASSES = (_Pass(0.3, 0.709, (0.6, 0.7, 0.7)), _Pass(0.1, 0.84, (0.5, 0.6, 0.7)))
+# as published: area halves from level to level). Photos in which it finds nothing get another pyramid, then a
+# thorough search.
+_PASSES = (
+    _Pass(0.3, 0.709, (0.6, 0.7, 0.7)),
+    _Pass(0.2, 0.709, (0.6, 0.7, 0.7)),
+    _Pass(0.1, 0.84, (0.4, 0.5, 0.6)),
+)
 
 
 @dataclass(frozen=True)
