@@ -78,7 +78,7 @@ def test_digest_of_the_image_wins_over_the_version():
 
 @pytest.mark.parametrize("text", ["[]", "x", "{" + " " * 5000 + "}"])
 def test_result_that_is_no_small_object_is_refused(text):
-    with pytest.raises(ValueError, match="Job|JSON|Expecting"):
+    with pytest.raises(ValueError, match=r"Job|JSON|Expecting"):
         parse_result(text)
 
 

@@ -39,6 +39,7 @@ class VoidReason(StrEnum):
 class RetryReason(StrEnum):
     """Why the hub starts another try of an aggregation."""
 
+    SILO_FAULT = "SiloFault"
     TOO_FEW_SHARES = "TooFewShares"
     TOO_FEW_UPLOADS = "TooFewUploads"
     TOO_FEW_REVEALS = "TooFewReveals"

@@ -56,7 +56,7 @@ class Cluster(Protocol):
     def apply(self, document: Mapping[str, Any]) -> Document:
         """Create the object or replace its spec, labels and annotations.
 
-        Raises ValueError for an invalid document, Conflict if it carries a resourceVersion that is not current.
+        Raises ValueError for an invalid document, Conflict if its resourceVersion is not the current one.
         """
         ...
 

@@ -17,7 +17,7 @@ from .names import aggregate_name
 from .suspension import resume_wait
 from .tries import Try, current_try, retry, skip
 from .types import Entry, JobKind, JobState, Wait
-from .waiting import Gathered, gather, state_waits
+from .waiting import GO_ON, Gathered, gather, state_waits
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,8 @@ def _keys(ctx: Context, out: Draft, current: Try, base: bytes | None, began: flo
         if not step.missing:
             out.decide(current.at, Kind.KEYSET, {"silos": list(current.pinned)})
         else:
-            _await_pinned(ctx, out, current, step, what)
+            opened = current.opened if current.opened is not None else began
+            _await_pinned(ctx, out, current, step, what, opened, RetryReason.SILO_FAULT)
         return
     step = gather(ctx, usable, ctx.roster, needed=ctx.need, excused=excused)
     if ctx.round.suspend and current.attempt == 1:
@@ -93,6 +94,8 @@ def _keys(ctx: Context, out: Draft, current: Try, base: bytes | None, began: flo
             out.waits.append(resume_wait(ctx.clock.pauses[-1][0] if ctx.clock.suspended else ctx.now))
     elif step.complete:
         out.decide(current.at, Kind.KEYSET, {"silos": list(step.arrived)})
+    elif step.hopeless and _mendable(ctx, current):
+        retry(ctx, out, current, RetryReason.SILO_FAULT)
     elif arrived or not quiet:
         state_waits(ctx, out, step, what, began)
 
@@ -107,9 +110,9 @@ def _shares(ctx: Context, out: Draft, current: Try, keyset: Entry) -> None:
     if step.complete:
         out.decide(current.at, Kind.SENDERS, {"silos": list(step.arrived)})
     elif current.pinned is not None:
-        _await_pinned(ctx, out, current, step, what)
+        _await_pinned(ctx, out, current, step, what, keyset.received, RetryReason.TOO_FEW_SHARES)
     else:
-        _await_or_retry(ctx, out, current, step, what, RetryReason.TOO_FEW_SHARES)
+        _await_or_retry(ctx, out, current, step, what, keyset.received, RetryReason.TOO_FEW_SHARES)
 
 
 def _uploads(ctx: Context, out: Draft, current: Try, senders: Entry) -> None:
@@ -122,9 +125,9 @@ def _uploads(ctx: Context, out: Draft, current: Try, senders: Entry) -> None:
     if step.complete:
         out.decide(current.at, Kind.SURVIVORS, {"silos": list(step.arrived)})
     elif current.pinned is not None:
-        _await_pinned(ctx, out, current, step, what)
+        _await_pinned(ctx, out, current, step, what, senders.received, RetryReason.TOO_FEW_UPLOADS)
     else:
-        _await_or_retry(ctx, out, current, step, what, RetryReason.TOO_FEW_UPLOADS)
+        _await_or_retry(ctx, out, current, step, what, senders.received, RetryReason.TOO_FEW_UPLOADS)
 
 
 def _reveals(ctx: Context, out: Draft, current: Try, senders: Entry, survivors: Entry) -> None:
@@ -173,9 +176,8 @@ def _reveals(ctx: Context, out: Draft, current: Try, senders: Entry, survivors: 
         ctx, waited, survived, needed=needed, floor=survivors.received, excused=ctx.excused(current.at)
     )
     word = "accept the survivors" if missing_accepts else "reveal shares"
-    _await_pinned(
-        ctx, out, current, step, f"{word} {current.member} t={current.t}", RetryReason.TOO_FEW_REVEALS
-    )
+    what = f"{word} {current.member} t={current.t}"
+    _await_pinned(ctx, out, current, step, what, survivors.received, RetryReason.TOO_FEW_REVEALS)
 
 
 def _models(ctx: Context, out: Draft, current: Try, aggregate: Entry) -> None:
@@ -193,6 +195,8 @@ def _models(ctx: Context, out: Draft, current: Try, aggregate: Entry) -> None:
     if len(equal) + open_answers < ctx.tau:
         if any(f.body.get("reason") == FaultReason.CHECK_FAILED for f in faults):
             retry(ctx, out, current, RetryReason.CHECK_FAILED)
+        elif len({bytes(e.body["hash"]) for e in arrived.values()}) <= 1:
+            retry(ctx, out, current, RetryReason.SILO_FAULT)
         else:
             out.fail(
                 RoundReason.MODEL_DIVERGED,
@@ -206,51 +210,40 @@ def _models(ctx: Context, out: Draft, current: Try, aggregate: Entry) -> None:
     state_waits(ctx, out, step, f"confirm the model {current.member} t={current.t}", aggregate.received)
 
 
+def _mendable(ctx: Context, current: Try) -> bool:
+    """Whether a new try could bring back enough silos that gave up this one."""
+    live = [s for s in ctx.roster if ctx.live(s) and s not in ctx.out]
+    return len(live) >= ctx.need
+
+
 def _await_or_retry(
-    ctx: Context, out: Draft, current: Try, step: Gathered, what: str, reason: RetryReason
+    ctx: Context, out: Draft, current: Try, step: Gathered, what: str, began: float, reason: RetryReason
 ) -> None:
     """Too few: a new try when time is up and enough silos are there for one, else wait for the lost ones."""
-    live = [s for s in ctx.roster if ctx.live(s) and s not in ctx.out]
-    if (
-        step.settled
-        and not step.enough
-        and len(live) >= ctx.need
-        and (step.timed_out or step.since is not None)
-    ):
+    in_vain = step.hopeless or (step.settled and step.since is not None)
+    if not step.enough and in_vain and _mendable(ctx, current):
         retry(ctx, out, current, reason)
-        return
-    state_waits(
-        ctx,
-        out,
-        step,
-        what,
-        step.since or ctx.now,
-        then="another try" if not step.enough else "go on without it",
-    )
+    else:
+        then = GO_ON if step.enough else "another try"
+        state_waits(ctx, out, step, what, began, then=then)
 
 
 def _await_pinned(
-    ctx: Context,
-    out: Draft,
-    current: Try,
-    step: Gathered,
-    what: str,
-    reason: RetryReason = RetryReason.TOO_FEW_UPLOADS,
+    ctx: Context, out: Draft, current: Try, step: Gathered, what: str, began: float, reason: RetryReason
 ) -> None:
-    """A pinned survivor set is waited for as a whole; a new try while all of it is there, else skip in the
-    end.
-    """
-    pinned = current.pinned or ()
-    began = step.since if step.since is not None else ctx.now
-    limit = began + 2 * ctx.round.quorum.straggler_timeout
-    if ctx.now < began + ctx.round.quorum.straggler_timeout:
-        state_waits(ctx, out, step, what, began, then="another try")
-    elif all(ctx.live(s) and s not in ctx.out for s in pinned):
+    """A pinned survivor set is waited for as a whole; a new try while all of it is there, else skip."""
+    whole = all(ctx.live(s) and s not in ctx.out for s in current.pinned or ())
+    if step.hopeless and whole:
         retry(ctx, out, current, reason)
-    elif ctx.now >= limit:
+    elif step.until is None or not step.timed_out:
+        state_waits(ctx, out, step, what, began, then="another try")
+    elif whole:
+        retry(ctx, out, current, reason)
+    elif ctx.now >= step.until + ctx.round.quorum.straggler_timeout:
         skip(out, current)
     else:
-        out.waits.extend(Wait(silo, what, began, limit, f"skip t={current.t}") for silo in step.missing)
+        until = step.until + ctx.round.quorum.straggler_timeout
+        out.waits.extend(Wait(silo, what, began, until, f"skip t={current.t}") for silo in step.missing)
 
 
 def _valid(ctx: Context, current: Try, arrived: dict[str, Entry]) -> dict[str, Entry]:

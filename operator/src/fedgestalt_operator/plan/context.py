@@ -68,9 +68,11 @@ class Context:
     clock: Clock = field(init=False)
 
     def __post_init__(self) -> None:
-        latest = max((e.received for e in self.observed.entries), default=0.0)
+        times = [e.received for e in self.observed.entries]
+        times += [s.last_heard for s in self.observed.silos.values() if s.last_heard is not None]
+        latest = max(times, default=0.0)
         if latest > self.now + _DAY:
-            raise ValueError(f"an entry was received at {latest}, now is {self.now}; give both in seconds")
+            raise ValueError(f"something was received at {latest}, now is {self.now}; give both in seconds")
         board = Board(self.observed.entries)
         object.__setattr__(self, "board", board)
         object.__setattr__(self, "clock", Clock(self.now, tuple(board.pauses())))
@@ -130,17 +132,23 @@ class Context:
     @cached_property
     def out(self) -> frozenset[str]:
         """Silos whose last word in this enrolment is a lasting fault."""
-        silent: set[str] = set()
-        for fault in self.board.faults(self.enrolment):
-            latest = self.board.latest(fault.sender)
-            lasting = fault.body.get("reason") in LASTING
-            if lasting and (latest is None or latest.seq < fault.seq):
-                silent.add(fault.sender)
-        return frozenset(silent)
+        faults = self.board.faults(self.enrolment)
+        return frozenset(f.sender for f in faults if f.body.get("reason") in LASTING and self._last_word(f))
+
+    @cached_property
+    def gone(self) -> frozenset[str]:
+        """Silos of the roster that can do no more for this round: out, or their task failed for good."""
+        tasks = self.observed.tasks
+        failed = {s for s in self.roster if (t := tasks.get(self.task(s))) and t.phase is TaskPhase.FAILED}
+        return frozenset(self.out | failed) & frozenset(self.roster)
+
+    def _last_word(self, fault: Entry) -> bool:
+        latest = self.board.latest(fault.sender)
+        return latest is None or latest.seq < fault.seq
 
     def excused(self, at: Coordinates) -> frozenset[str]:
-        """Silos that are not waited for at these coordinates: they are out or posted a fault there."""
-        return self.out | {f.sender for f in self.board.faults_at(at)}
+        """Silos that are not waited for at these coordinates: out, or a fault there is their last word."""
+        return self.out | {f.sender for f in self.board.faults_at(at) if self._last_word(f)}
 
     def live(self, silo: str) -> bool:
         """Whether the silo is accepted, was heard lately, and its task has not failed."""

@@ -9,6 +9,7 @@ from .context import Context, Draft, complete
 from .enrolment import ensure_tasks
 from .kinds import ENCODING, MATCHING, Kind
 from .names import kernel_name
+from .quorum_lost import quorum_lost
 from .types import JobKind, JobState
 from .waiting import gather, state_waits
 
@@ -27,6 +28,8 @@ def step_encoding(ctx: Context, out: Draft) -> None:
     if step.complete:
         out.decide(ctx.at, Kind.ROWS_CLOSED, {"silos": list(step.arrived)})
         out.decide((ctx.enrolment, MATCHING, 0, 0), Kind.STAGE, {})
+    elif step.hopeless:
+        quorum_lost(ctx, out, step.missing)
     else:
         state_waits(ctx, out, step, "rows", began)
 

@@ -10,6 +10,7 @@ import rfc8785
 from ..api.reasons import RoundReason
 from .context import Context, Draft, hex_of
 from .kinds import EVALUATION, RELEASING, Kind
+from .quorum_lost import quorum_lost
 from .training import member_progress
 from .tries import current_try
 from .types import Entry
@@ -34,7 +35,10 @@ def step_scores(ctx: Context, out: Draft, rankings: Entry) -> None:
         )
     else:
         step = gather(ctx, arrived, ctx.roster, needed=ctx.tau, floor=floor, excused=ctx.excused(ctx.at))
-        state_waits(ctx, out, step, "score", floor)
+        if step.hopeless:
+            quorum_lost(ctx, out, step.missing)
+        else:
+            state_waits(ctx, out, step, "score", floor)
 
 
 def step_releasing(ctx: Context, out: Draft) -> None:
@@ -51,6 +55,8 @@ def step_releasing(ctx: Context, out: Draft) -> None:
     )
     if step.complete:
         out.decide(ctx.at, Kind.RELEASED, {"digest": digest, "signers": list(step.arrived)})
+    elif step.hopeless:
+        quorum_lost(ctx, out, step.missing)
     else:
         state_waits(ctx, out, step, "sign the release", manifest.received)
 

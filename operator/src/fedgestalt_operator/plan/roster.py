@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import rfc8785
 
@@ -15,6 +16,8 @@ from .kinds import Kind
 from .quorum import need
 from .suspension import resume_wait
 from .types import SiloState, Wait
+
+_PATIENCE: Final = 2
 
 
 def step_acceptance(ctx: Context, out: Draft) -> None:
@@ -83,9 +86,10 @@ def step_roster(ctx: Context, out: Draft, started: float) -> None:
     """Enrolling, roster open: close it when all have enrolled, or at the start deadline with the needed
     number.
     """
-    enrolled = _enrolled(ctx)
-    missing = [silo for silo in ctx.invited if silo not in enrolled]
     needed = need(len(ctx.invited), ctx.round.quorum.min_silos)
+    welcome = _welcome(ctx, needed)
+    enrolled = tuple(silo for silo in _enrolled(ctx) if silo in welcome)
+    missing = [silo for silo in welcome if silo not in enrolled]
     due = ctx.clock.due(started, ctx.round.deadlines.start)
     if ctx.round.suspend:
         out.waits.append(resume_wait(started))
@@ -107,6 +111,16 @@ def step_roster(ctx: Context, out: Draft, started: float) -> None:
 
 def _ready(state: SiloState | None) -> bool:
     return state is not None and state.accepted and bool(state.identity)
+
+
+def _welcome(ctx: Context, needed: int) -> tuple[str, ...]:
+    """Invited silos without those that undid an enrolment twice, as long as enough others remain.
+
+    Otherwise one silo that cannot get through, for whatever reason, would use up everyone's attempts.
+    """
+    blamed = Counter(silo for void in ctx.board.anywhere(Kind.VOID) for silo in void.body["lost"])
+    others = tuple(silo for silo in ctx.invited if blamed[silo] < _PATIENCE)
+    return others if len(others) >= needed else ctx.invited
 
 
 def _enrolled(ctx: Context) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from .context import Context, Draft
 from .enrolment import step_enrolment
 from .kinds import ENCODING, EVALUATION, MATCHING, RELEASING, Kind
 from .matching import step_encoding, step_matching
+from .quorum_lost import quorum_lost
 from .releases import step_releasing, step_scores
 from .roster import step_acceptance
 from .training import step_training
@@ -52,6 +53,8 @@ def step(ctx: Context, out: Draft, at: Phase) -> None:
         case Phase.SUCCEEDED | Phase.FAILED:
             return
     since = ctx.active_since
+    if since is not None and len(ctx.roster) - len(ctx.gone) < ctx.need:
+        quorum_lost(ctx, out, ctx.gone)
     if since is not None and ctx.clock.due(since, ctx.round.deadlines.active):
         awaited = ", ".join(f"{w.who}: {w.what}" for w in out.waits[:8])
         out.fail(

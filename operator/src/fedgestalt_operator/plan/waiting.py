@@ -18,7 +18,8 @@ class Gathered:
     """The state of one gathering.
 
     `enough`: the needed number has arrived. `settled`: nobody is waited for any longer, because all live
-    silos answered or the straggler timeout passed. `complete`: both.
+    silos answered or the straggler timeout passed. `complete`: both. `hopeless`: so many posted a fault instead that enough can
+    no longer arrive.
     """
 
     arrived: Mapping[str, Entry]
@@ -28,6 +29,7 @@ class Gathered:
     settled: bool
     since: float | None
     until: float | None
+    hopeless: bool
 
     @property
     def complete(self) -> bool:
@@ -60,7 +62,17 @@ def gather(
     until = None if since is None else since + ctx.round.quorum.straggler_timeout
     timed_out = until is not None and ctx.now >= until
     awaited = [silo for silo in missing if silo not in excused and ctx.live(silo)]
-    return Gathered(here, missing, len(here) >= needed, timed_out, timed_out or not awaited, since, until)
+    possible = len(here) + sum(silo not in excused for silo in missing)
+    return Gathered(
+        arrived=here,
+        missing=missing,
+        enough=len(here) >= needed,
+        timed_out=timed_out,
+        settled=timed_out or not awaited,
+        since=since,
+        until=until,
+        hopeless=possible < needed,
+    )
 
 
 def state_waits(

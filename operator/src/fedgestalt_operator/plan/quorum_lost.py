@@ -1,0 +1,20 @@
+"""When so many silos have failed for good that waiting for the deadline would be waiting for nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from ..api.reasons import RoundReason
+from .context import Context, Draft
+
+
+def quorum_lost(ctx: Context, out: Draft, failed: Collection[str]) -> None:
+    """Fail the round and name the silos and their faults."""
+    faults = {f.sender: str(f.body.get("reason", "fault")) for f in ctx.board.faults(ctx.enrolment)}
+    tasks = ctx.observed.tasks
+    for silo in failed:
+        task = tasks.get(ctx.task(silo))
+        if silo not in faults and task is not None:
+            faults[silo] = task.reason or "task failed"
+    named = ", ".join(f"{silo} ({faults.get(silo, 'fault')})" for silo in sorted(failed))
+    out.fail(RoundReason.QUORUM_LOST, f"{ctx.need} of {len(ctx.roster)} silos are needed; failed: {named}")
