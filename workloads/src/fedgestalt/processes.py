@@ -12,7 +12,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 # Variables that a child needs to run at all; everything else must be given by name.
-_INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "OPENBLAS_CORETYPE", "SSL_CERT_FILE")
+_INHERITED = (
+    "PATH",
+    "HOME",
+    "LANG",
+    "LC_ALL",
+    "TMPDIR",
+    "VIRTUAL_ENV",
+    "LD_LIBRARY_PATH",
+    "OPENBLAS_CORETYPE",
+    "SSL_CERT_FILE",
+)
 
 
 @dataclass
@@ -81,6 +91,11 @@ def spawn(
     variables.update(environment or {})
     with log.open("ab") as sink:
         process = subprocess.Popen(
-            full, cwd=directory, env=variables, stdin=subprocess.DEVNULL, stdout=sink, stderr=subprocess.STDOUT
+            full,
+            cwd=directory,
+            env=variables,
+            stdin=subprocess.DEVNULL,
+            stdout=sink,
+            stderr=subprocess.STDOUT,
         )
     return Child(name, process, log)

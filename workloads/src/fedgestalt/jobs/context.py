@@ -43,7 +43,9 @@ class JobContext:
         def need(name: str) -> str:
             value = os.environ.get(name)
             if not value:
-                raise JobInputError(f"{name} is not set. The operator sets it; see docs/reference/workload-contract.md.")
+                raise JobInputError(
+                    f"{name} is not set. The operator sets it; see docs/reference/workload-contract.md."
+                )
             return value
 
         hub_key = bytes.fromhex(need("FEDGESTALT_HUB_KEY"))

@@ -36,4 +36,3 @@ def run(context: JobContext) -> None:
         context.client.upload(context.round, digest, sealed)
         owners[name] = digest
     context.finish({"owners": owners})
-

@@ -77,7 +77,9 @@ class LocalFederation:
         if not path.exists():
             stored = json.loads(json.dumps(self._document))
             stored["metadata"].setdefault("generation", 1)
-            stored["metadata"]["uid"] = str(uuid.UUID(bytes=seed_bytes("round uid", self._seed)[:16], version=4))
+            stored["metadata"]["uid"] = str(
+                uuid.UUID(bytes=seed_bytes("round uid", self._seed)[:16], version=4)
+            )
             stored["metadata"]["creationTimestamp"] = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
             write_atomic(path, json.dumps(stored, indent=2).encode())
         stored = json.loads(path.read_text())
@@ -94,11 +96,13 @@ class LocalFederation:
         self._hub_key = load_or_make_identity(layout.hub_key)
         self._ca = make_local_tls(layout.tls)
         self._identities = {
-            name: load_or_make_identity(layout.silo(name) / "identity.pem").public for name in self.round.silos
+            name: load_or_make_identity(layout.silo(name) / "identity.pem").public
+            for name in self.round.silos
         }
         registered = {
             "silos": [
-                {"name": name, "identity": key.hex(), "accepted": True} for name, key in sorted(self._identities.items())
+                {"name": name, "identity": key.hex(), "accepted": True}
+                for name, key in sorted(self._identities.items())
             ]
         }
         write_atomic(layout.hub / "silos.json", json.dumps(registered, indent=2).encode())
@@ -216,7 +220,9 @@ class LocalFederation:
                 continue
             self._restarts[name] = self._restarts.get(name, 0) + 1
             if self._restarts[name] > MAX_AGENT_RESTARTS:
-                raise FederationError(f"{name} ended {self._restarts[name]} times; its log ends with:\n{child.tail()}")
+                raise FederationError(
+                    f"{name} ended {self._restarts[name]} times; its log ends with:\n{child.tail()}"
+                )
             log.warning("%s ended with %s; starting it again", name, child.poll())
             if name == "exchange":
                 self._start_exchange()

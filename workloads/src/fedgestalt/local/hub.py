@@ -86,7 +86,9 @@ class Hub:
             self._act(action)
         if answer.status != self.status:
             self.status = answer.status
-            write_atomic(self._directory / "status.json", json.dumps(answer.status, indent=2, default=str).encode())
+            write_atomic(
+                self._directory / "status.json", json.dumps(answer.status, indent=2, default=str).encode()
+            )
         return answer
 
     def wait(self, answer: Plan) -> None:
@@ -110,7 +112,9 @@ class Hub:
         """The release's manifest; None before there is one."""
         for entry in self.entries:
             if entry.kind == Kind.MANIFEST:
-                content: dict[str, Any] = json.loads(self._client.download(self.uid, entry.body["digest"].hex()))
+                content: dict[str, Any] = json.loads(
+                    self._client.download(self.uid, entry.body["digest"].hex())
+                )
                 return content
         return None
 
@@ -184,7 +188,13 @@ class Hub:
             self._client.upload(self.uid, digest, self._vocabulary)
             digests.append(digest)
         slot = Slot(
-            self.uid, decision.enrolment, decision.member, decision.t, decision.attempt, Kind(decision.kind), HUB
+            self.uid,
+            decision.enrolment,
+            decision.member,
+            decision.t,
+            decision.attempt,
+            Kind(decision.kind),
+            HUB,
         )
         log.info("decision: %s", slot)
         self._client.post(sign(slot, dict(decision.body), digests, self._key).encode())

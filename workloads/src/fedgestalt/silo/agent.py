@@ -86,7 +86,9 @@ class Agent:
             uid = document["spec"]["roundUID"]
             if uid not in self._rounds:
                 self._rounds[uid] = RoundWork(self._site, self._identity, uid, self._connect(uid[:8]))
-                threading.Thread(target=self._follow_board, args=(uid,), name=f"board {uid[:8]}", daemon=True).start()
+                threading.Thread(
+                    target=self._follow_board, args=(uid,), name=f"board {uid[:8]}", daemon=True
+                ).start()
             self._offer(document)
         elif kind == "entry":
             uid, entry = item
@@ -116,7 +118,11 @@ class Agent:
         for name, document in self._tasks.items():
             work = self._rounds[document["spec"]["roundUID"]]
             if name in self._refused:
-                status: Mapping[str, Any] = {"phase": "Failed", "reason": "GrantMismatch", "message": self._refused[name]}
+                status: Mapping[str, Any] = {
+                    "phase": "Failed",
+                    "reason": "GrantMismatch",
+                    "message": self._refused[name],
+                }
             else:
                 status = work.task_status(document["spec"]["kind"])
             if self._reported.get(name) != status:

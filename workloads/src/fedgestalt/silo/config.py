@@ -50,7 +50,9 @@ def load_site_config(path: Path) -> SiteConfig:
     try:
         document: dict[str, Any] = json.loads(path.read_text())
     except OSError as error:
-        raise SiteConfigError(f"{path}: {error.strerror}. Give the folder of a site that was set up.") from error
+        raise SiteConfigError(
+            f"{path}: {error.strerror}. Give the folder of a site that was set up."
+        ) from error
     except ValueError as error:
         raise SiteConfigError(f"{path}: not JSON ({error}).") from error
     root = path.parent

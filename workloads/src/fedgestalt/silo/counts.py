@@ -25,6 +25,8 @@ def training_photos(cohort: Path, trained: Collection[str]) -> int:
         with path.open(newline="") as file:
             return sum(row["role"] == "train" and row["syndrome"] in known for row in csv.DictReader(file))
     except OSError as error:
-        raise CohortUnreadableError(f"{path}: {error.strerror}. Map the dataset to a cohort's folder in site.json.") from error
+        raise CohortUnreadableError(
+            f"{path}: {error.strerror}. Map the dataset to a cohort's folder in site.json."
+        ) from error
     except KeyError as error:
         raise CohortUnreadableError(f"{path}: column {error} is missing.") from error

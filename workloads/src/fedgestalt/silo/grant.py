@@ -37,7 +37,9 @@ class Grant:
     max_communication_rounds: int | None
     revoked: bool
 
-    def mismatches(self, computation: Mapping[str, Any], *, hub_key: bytes, silo: str, now: float) -> list[str]:
+    def mismatches(
+        self, computation: Mapping[str, Any], *, hub_key: bytes, silo: str, now: float
+    ) -> list[str]:
         """Why a frozen computation does not fit this grant; empty when it does.
 
         The answers are readable by the coordinator, so they name the rule and the asked value, never the site's internals.
@@ -57,7 +59,9 @@ class Grant:
         if spec["dataset"] != self.dataset:
             problems.append(f"DatasetNotGranted: {spec['dataset']}")
         if spec["quorum"]["minSilos"] < self.min_silos:
-            problems.append(f"QuorumTooSmall: minSilos {spec['quorum']['minSilos']} is below the grant's {self.min_silos}")
+            problems.append(
+                f"QuorumTooSmall: minSilos {spec['quorum']['minSilos']} is below the grant's {self.min_silos}"
+            )
         rounds = spec.get("training", {}).get("communicationRounds", 0)
         if self.max_communication_rounds is not None and rounds > self.max_communication_rounds:
             problems.append(f"BoundExceeded: communicationRounds {rounds} > {self.max_communication_rounds}")

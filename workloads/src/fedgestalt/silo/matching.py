@@ -60,7 +60,9 @@ class Matching:
         handles = [photo_handle(self._keys.handle, str(row["photo"])) for row in rows]
         masked = masked_rows(
             embeddings,
-            tokens=[label_token(self._keys.token, row["syndrome"]) if row["syndrome"] else None for row in rows],
+            tokens=[
+                label_token(self._keys.token, row["syndrome"]) if row["syndrome"] else None for row in rows
+            ],
             handles=handles,
             roles=[row["role"] for row in rows],
             test_splits=[tuple(row["test_splits"]) for row in rows],
@@ -84,7 +86,9 @@ class Matching:
     def score(self, rankings: bytes, uploaded: SiloRows) -> NDArray[np.uint32]:
         """Turn the kernel's answer into this silo's contributions to the federation's table, uint32."""
         cases = json.loads((self._directory / "cases.json").read_text())
-        known = {bytes.fromhex(handle): Case(syndrome, patient) for handle, (syndrome, patient) in cases.items()}
+        known = {
+            bytes.fromhex(handle): Case(syndrome, patient) for handle, (syndrome, patient) in cases.items()
+        }
         syndromes = (*self._layout.trained, *self._layout.rare)
         tokens = {syndrome: label_token(self._keys.token, syndrome) for syndrome in syndromes}
         answer = Rankings.decode(rankings, uploaded.test, self._layout.splits)

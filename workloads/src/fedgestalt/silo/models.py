@@ -70,7 +70,11 @@ class ModelStore:
 
 def _encode(model: GlobalModel) -> bytes:
     arrays: dict[str, NDArray[Any]] = {}
-    for prefix, group in (("tensors", model.tensors), ("strategy", model.strategy), ("previous", model.previous)):
+    for prefix, group in (
+        ("tensors", model.tensors),
+        ("strategy", model.strategy),
+        ("previous", model.previous),
+    ):
         arrays.update({f"{prefix}:{name}": array for name, array in group.items()})
     head = json.dumps({"t": model.t, "initial": model.initial_hash}).encode()
     arrays["head"] = np.frombuffer(head, dtype=np.uint8)

@@ -52,6 +52,7 @@ EVALUATION = "evaluation"
 # The longest that a trainer's request waits for the federation before it is told to stop and come again.
 PATIENCE_SECONDS = 6 * 3600.0
 
+
 @dataclass(frozen=True)
 class Vocabulary:
     """The syndromes of a round, agreed by digest: those trained on and the rare ones, as CURIEs in ascending order."""
@@ -204,7 +205,9 @@ class RoundPart:
             if known is None:
                 self._models.put(member, fresh)
             elif known.initial_hash != fresh.initial_hash:
-                raise LinkRefusal(STOPPED, f"{member}: another start than before; the task or the weights changed")
+                raise LinkRefusal(
+                    STOPPED, f"{member}: another start than before; the task or the weights changed"
+                )
             self._begin_next()
 
     def aggregate(self, member: str, t: int, delta: Mapping[str, NDArray[np.float64]]) -> Aggregated:
@@ -321,7 +324,10 @@ class RoundPart:
     def _skip(self, member: str, t: int) -> None:
         current = self._model(member)
         if current.t < t:
-            self._models.put(member, GlobalModel(t, current.tensors, current.initial_hash, current.strategy, current.previous))
+            self._models.put(
+                member,
+                GlobalModel(t, current.tensors, current.initial_hash, current.strategy, current.previous),
+            )
         self._skipped.add((member, t))
         self._after(member, t, bytes.fromhex(current.hash))
 

@@ -193,7 +193,11 @@ class RoundWork:
     def _workload_failed(self, code: int, tail: str) -> None:
         assert self._part is not None
         log.error("a workload failed with exit code %d:\n%s", code, tail)
-        reason = _FAULT_OF_EXIT.get(ExitCode(code), FaultReason.TRAINER_FAILED) if code > 2 else FaultReason.TRAINER_FAILED
+        reason = (
+            _FAULT_OF_EXIT.get(ExitCode(code), FaultReason.TRAINER_FAILED)
+            if code > 2
+            else FaultReason.TRAINER_FAILED
+        )
         self._part.fault(reason, f"workload ended with exit code {code}")
 
     def task_status(self, kind: str) -> dict[str, Any]:
@@ -202,7 +206,11 @@ class RoundWork:
         fraction, message = self.progress
         if kind == "Enrol":
             enrolled = self._part is not None and self._part.session.enrolled
-            return {"phase": "Succeeded" if enrolled else "Running", "fraction": float(enrolled), "message": ""}
+            return {
+                "phase": "Succeeded" if enrolled else "Running",
+                "fraction": float(enrolled),
+                "message": "",
+            }
         if workload is None:
             return {"phase": "Pending", "fraction": 0.0, "message": ""}
         if workload.failed is not None:
@@ -242,7 +250,11 @@ class RoundWork:
         part, name = self._part, self._site.name
         mine = message.body["owners"].get(name)
         own_rows = next(
-            (m for m in self._log if m.slot.kind == Kind.ROWS and m.slot.sender == name and m.slot.enrolment == self._attempt),
+            (
+                m
+                for m in self._log
+                if m.slot.kind == Kind.ROWS and m.slot.sender == name and m.slot.enrolment == self._attempt
+            ),
             None,
         )
         base = hashlib.sha256(b"fedgestalt/rankings/v1" + canonical(dict(message.body))).digest()

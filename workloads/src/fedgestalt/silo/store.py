@@ -28,7 +28,9 @@ class DiskStore:
         self._db.execute("PRAGMA synchronous=FULL")
         # Deleted secrets are overwritten, not merely unlinked from the tree.
         self._db.execute("PRAGMA secure_delete=ON")
-        self._db.execute("CREATE TABLE IF NOT EXISTS entries (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID")
+        self._db.execute(
+            "CREATE TABLE IF NOT EXISTS entries (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID"
+        )
 
     def get(self, key: str) -> bytes | None:
         """The value of ``key``, or None."""
