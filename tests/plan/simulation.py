@@ -1,4 +1,4 @@
-"""A federation in miniature: silos that answer by docs/reference/protocol.md, jobs that end, a clock that is turned by hand.
+"""A federation in miniature: silos that answer by docs/reference/protocol.md, jobs that end, a clock.
 
 Cryptography is left out, order and loss are not: bodies carry what the planner looks at. The world asserts
 what must hold at every moment: one decision per slot, one job per name, one survivor set per (member, t),

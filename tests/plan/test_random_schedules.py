@@ -1,7 +1,7 @@
 """Random schedules of crashes, returns, faults, stragglers, failing jobs, suspensions and revocations.
 
-Whatever happens, the world's own assertions hold at every step (one decision per slot, one job per name, one survivor
-set per (member, t), always a stated wait) and the round ends with a reason. `fingerprint` of a failing case is its seed.
+Whatever happens, the world's own assertions hold at every step (one decision per slot, one job per name, one
+survivor set per (member, t), always a stated wait) and the round ends with a reason.
 """
 
 from __future__ import annotations

@@ -233,3 +233,50 @@ def test_conditions_carry_the_generation_they_saw(generation):
     world = World(make_round(metadata=replace(make_round().metadata, generation=generation)))
     status = world.run()
     assert {c["observedGeneration"] for c in status["conditions"]} == {generation}
+
+
+def test_status_does_not_change_while_nothing_happens():
+    world = World(make_round(), hook=hold("masked", "keys", "accept", "model", "rows", "sign"))
+    quiet = 0
+    while world.now < 4000 and not world.decisions("released"):
+        made = world.tick()
+        if len(world.entries) == 0 or world.entries[-1].received < world.now - 5:
+            later = plan(world.round, world.observed, world.now + 0.5)
+            if not later.decisions:
+                assert later.status == plan(world.round, world.observed, world.now).status
+                quiet += 1
+    assert made.status["phase"] in ("Releasing", "Succeeded")
+    assert quiet > 50
+
+
+def test_silo_that_fails_for_good_leaves_no_quorum_and_ends_the_round_at_once():
+    def hook(silo, kind, member, t, a):
+        return "DataInvalid" if silo.name > "silo-01" and kind == "keys" else POST
+
+    world = World(make_round(), hook=hook)
+    status = world.run()
+    assert reason(status) == "QuorumLost"
+    message = world.decisions("failed")[0].body["message"]
+    assert "silo-02 (DataInvalid), silo-03 (DataInvalid)" in message
+    assert world.now < 1100
+
+
+def test_failed_tasks_that_leave_no_quorum_end_the_round_without_a_fault_on_the_board():
+    world = World(make_round(), hook=lambda s, k, *_: HOLD if s.name > "silo-01" and k == "keys" else POST)
+    tick_until(world, lambda: len(world.said("keys", 1, "m0", 1, 1)) == 2)
+    for silo in ("silo-02", "silo-03"):
+        world.tasks[f"fg-5f0c2d7e-train-{silo}-1"] = TaskState(TaskPhase.FAILED, "OutOfMemory")
+    assert reason(world.run()) == "QuorumLost"
+    assert "silo-02 (OutOfMemory)" in world.decisions("failed")[0].body["message"]
+
+
+def test_lost_spool_of_a_needed_silo_gives_all_a_new_try():
+    def hook(silo, kind, member, t, a):
+        return (
+            "SpoolLost" if (silo.name, kind, t, a) == ("silo-01", "masked", 1, 1) and member == "m0" else POST
+        )
+
+    world = World(make_round(3), hook=hook)
+    assert reason(world.run()) == "Released"
+    assert [(x.t, x.attempt) for x in world.decisions("retry")] == [(1, 1)]
+    assert world.now < 1200

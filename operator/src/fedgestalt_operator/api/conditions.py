@@ -10,14 +10,10 @@ from typing import Any
 
 
 class ConditionType(StrEnum):
-    """Condition types of all resources."""
+    """Condition types of a FederationRound."""
 
     SUCCEEDED = "Succeeded"
     SUSPENDED = "Suspended"
-    READY = "Ready"
-    ACCEPTED = "Accepted"
-    CONNECTED = "Connected"
-    COMPATIBLE = "Compatible"
 
 
 class Truth(StrEnum):

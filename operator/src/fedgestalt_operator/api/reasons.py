@@ -82,26 +82,3 @@ class SuspendedReason(StrEnum):
     REQUESTED = "Requested"
     RESUMED = "Resumed"
     NOT_REQUESTED = "NotRequested"
-
-
-class SiloReason(StrEnum):
-    """Reasons of a Silo's conditions."""
-
-    READY = "Ready"
-    NOT_ACCEPTED = "NotAccepted"
-    ACCEPTED = "Accepted"
-    LINK_LOST = "LinkLost"
-    NEVER_HEARD = "NeverHeard"
-    CONNECTED = "Connected"
-    VERSION_TOO_OLD = "VersionTooOld"
-    COMPATIBLE = "Compatible"
-    IDENTITY_EXPIRED = "IdentityExpired"
-
-
-class TaskReason(StrEnum):
-    """Reasons of a SiloTask's phase."""
-
-    PENDING = "Pending"
-    RUNNING = "Running"
-    SUCCEEDED = "Succeeded"
-    FAILED = "Failed"

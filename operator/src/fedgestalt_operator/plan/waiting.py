@@ -18,8 +18,8 @@ class Gathered:
     """The state of one gathering.
 
     `enough`: the needed number has arrived. `settled`: nobody is waited for any longer, because all live
-    silos answered or the straggler timeout passed. `complete`: both. `hopeless`: so many posted a fault instead that enough can
-    no longer arrive.
+    silos answered or the straggler timeout passed. `complete`: both. `hopeless`: so many
+    posted a fault instead that enough can no longer arrive.
     """
 
     arrived: Mapping[str, Entry]
