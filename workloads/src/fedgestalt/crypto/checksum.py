@@ -38,7 +38,8 @@ class Checksum:
             coefficients = self._words[: part.size]
             for lane, stream in enumerate(self._streams):
                 stream.into(self._bytes[: 8 * part.size])
-                self._sums[lane] += np.dot(coefficients, wide)
+                # As arrays, because NumPy warns when a scalar wraps.
+                self._sums[lane : lane + 1] += np.dot(coefficients, wide)
 
     def lanes(self) -> Lanes:
         """The checksum of what was absorbed: uint64 of shape [2]."""

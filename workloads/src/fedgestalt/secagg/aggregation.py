@@ -22,7 +22,7 @@ class Aggregation:
         self._party, self._member, self._t = party, member, t
         self._model: bytes | None = None
         self._vector: Ring | None = None
-        self._scale = 1
+        self.scale = 1
         self._hashes: defaultdict[bytes, set[str]] = defaultdict(set)
         self.over = False
         self.current = Attempt(party, member, t, 1)
@@ -34,12 +34,14 @@ class Aggregation:
         self._model = model
         return [] if self.over else self.current.start(model)
 
-    def submit(self, vector: Ring) -> list[Effect]:
-        """Local training is done: the vector of this (member, t) under the bounds of the open try."""
+    def submit(self, vector: Ring, scale: int) -> list[Effect]:
+        """Local training is done: the vector of this (member, t) under ``scale`` times the public bounds."""
         if vector.ndim != 1 or vector.dtype != np.uint32:
             raise SessionError("a vector is one-dimensional and uint32")
         if self.over:
             return []
+        if scale != self.scale:
+            raise SessionError(f"the open try has {self.scale} times the bounds; quantise again for it")
         self._vector = np.ascontiguousarray(vector)
         return self.current.mask(self._vector)
 
@@ -86,9 +88,9 @@ class Aggregation:
     def _on_retry(self, message: Message) -> list[Effect]:
         number = self.current.at[2] + 1
         scale = message.body["scale"]
-        if scale != self._scale:
+        if scale != self.scale:
             self._vector = None
-        self._scale = scale
+        self.scale = scale
         self._hashes.clear()
         self.current = Attempt(self._party, self._member, self._t, number)
         effects: list[Effect] = [Retry(self._member, self._t, number, scale)]

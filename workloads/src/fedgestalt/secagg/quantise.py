@@ -96,7 +96,8 @@ def dequantise(
         n: silos in the roster.
 
     Returns:
-        The mean update sum w_i delta_i / sum w_i over the survivors: float64, by name in sorted order.
+        The mean update sum w_i delta_i / sum w_i over the survivors S: float64, by name in sorted order, within
+        |S| / 2 B / (2^31 - 1 - n) W / weight of the exact one.
 
     Raises:
         ValueError: names or sizes differ.

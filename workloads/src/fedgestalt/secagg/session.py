@@ -139,18 +139,23 @@ class SiloSession:
         """
         return self._aggregation(member, t).begin(model_hash)
 
-    def submit(self, member: str, t: int, vector: Ring) -> list[Effect]:
+    def submit(self, member: str, t: int, vector: Ring, *, scale: int = 1) -> list[Effect]:
         """The silo's vector (uint32 [P]) for (member, t); it must not be changed afterwards.
 
         Kept in memory until this t is over, and masked afresh in each try, as soon as the senders are known.
+        ``scale`` is the multiple of the public bounds under which it was quantised.
 
         Raises:
-            SpoolLostError: another vector was announced in the open try. If the spool holds
-            ``announced``, nothing
-                is lost; otherwise post ``fault(FaultReason.SPOOL_LOST, ...)``. The vector is kept for
-                later tries.
+            SessionError: the open try has another scale: vectors of different scales do not add up.
+            SpoolLostError: another vector was announced in the open try. If the spool holds ``announced``,
+                nothing is lost; otherwise post ``fault(FaultReason.SPOOL_LOST, ...)``. The vector is kept
+                for later tries.
         """
-        return self._aggregation(member, t).submit(vector)
+        return self._aggregation(member, t).submit(vector, scale)
+
+    def scale(self, member: str, t: int) -> int:
+        """The multiple of the public bounds that holds in the open try of (member, t)."""
+        return self._aggregation(member, t).scale
 
     def announced(self, member: str, t: int) -> str | None:
         """Digest (hex) of the masked vector that was made in the open try, before or after a restart."""

@@ -14,7 +14,7 @@ from fedgestalt.secagg.keyring import TrySecrets
 def deal(
     secrets: TrySecrets, roster: Sequence[str], ctx: bytes, dealer: str, key: SigningKey
 ) -> dict[str, bytes]:
-    """Share b of ``dealer`` among the roster, threshold tau: share (33 bytes) and signature (64) by holder."""
+    """Share b of ``dealer`` among the roster, threshold tau: by holder, share (33 bytes) and signature."""
     shares = split(
         secrets.self_secret, threshold=quorum(len(roster)), holders=len(roster), seed=secrets.share_seed
     )
