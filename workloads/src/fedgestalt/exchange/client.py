@@ -1,0 +1,276 @@
+"""The client of the exchange: what silos, the hub and its jobs use. Synchronous, safe for threads."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+from fedgestalt.exchange.chain import ChainState, Position, Receipt, genesis
+from fedgestalt.exchange.errors import UntrustedExchangeError
+from fedgestalt.exchange.listing import Entry, Listing, Page, verify_page
+from fedgestalt.exchange.tokens import Credential
+from fedgestalt.exchange.transfer import download_blob, upload_blob
+from fedgestalt.exchange.transport import Transport
+from fedgestalt.secagg.messages import Message
+
+__all__ = ["BoardClient", "Entry", "Listing", "SiloPresence", "SiloTaskDocument"]
+
+MAX_WAIT: Final = 25.0
+
+
+@dataclass(frozen=True, slots=True)
+class SiloTaskDocument:
+    """A task as it lies on the exchange; ``spec`` is the hub's, ``status`` the silo's."""
+
+    name: str
+    spec: Mapping[str, Any]
+    status: Mapping[str, Any]
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class SiloPresence:
+    """What the exchange knows of a silo; times in seconds by its clock.
+
+    Attributes:
+        last_heard: None: not since the exchange started at ``serving_since``.
+        now: the exchange's clock when it answered.
+    """
+
+    name: str
+    identity: bytes
+    accepted: bool
+    version: str
+    last_heard: float | None
+    serving_since: float
+    now: float
+
+
+class BoardClient:
+    """One caller of one exchange.
+
+    ``state`` remembers how far each round's chain was verified: a board that does not extend it is refused.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        ca_file: Path,
+        credential: Credential,
+        *,
+        name: str,
+        hub_key: bytes,
+        state: ChainState,
+        deadline: float = 120.0,
+    ) -> None:
+        """
+        Args:
+            url: ``https://host:port``.
+            ca_file: the only certificates that the exchange's may descend from.
+            name: the silo's name, or ``hub``.
+            hub_key: the hub's pinned public key, 32 bytes.
+            deadline: seconds that one call may take in all, retries included.
+        """
+        self.name = name
+        self._hub_key = hub_key
+        self._state = state
+        self._transport = Transport(url, ca_file, credential, deadline=deadline)
+        # Chain hashes of what this object listed, so that it can go on from any of them.
+        self._links: dict[tuple[str, int], bytes] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._transport.close()
+
+    # Messages
+
+    def post(self, message: bytes) -> Receipt:
+        """Post an encoded envelope; return the verified receipt. Posting the same bytes again is safe.
+
+        Raises:
+            SlotTakenError: the slot holds other bytes.
+            RefusedError, UnreachableError, UntrustedExchangeError: as they say.
+        """
+        round_uid = Message.decode(message).slot.round
+        response = self._transport.request(
+            "POST",
+            f"/rounds/{round_uid}/messages",
+            content=message,
+            headers={"Content-Type": "application/cbor"},
+        )
+        receipt = Receipt.decode(response.content)
+        receipt.check(self._hub_key, round_uid, message)
+        return receipt
+
+    def listing(self, round_uid: str, *, after: int, since: int = 0, wait: float = 0.0) -> Listing:
+        """Entries above ``after``, verified as the chain's continuation, and completions after ``since``.
+
+        Waits up to ``wait`` seconds (at most 25) for something new. ``after`` is 0, or was listed by this
+        object, or is the remembered position.
+
+        Raises:
+            BoardRewoundError: the board does not extend what this client saw of it.
+        """
+        wait = min(max(wait, 0.0), MAX_WAIT)
+        start = Position(after, self._link(round_uid, after))
+        response = self._transport.request(
+            "GET",
+            f"/rounds/{round_uid}/messages",
+            params={"after": after, "since": since, "wait": wait},
+            poll=wait,
+        )
+        page = Page.decode(response.content)
+        positions = verify_page(
+            page,
+            round_uid=round_uid,
+            start=start,
+            remembered=self._state.position(round_uid),
+            hub_key=self._hub_key,
+        )
+        for position in positions:
+            self._links[round_uid, position.seq] = position.hash
+        if positions:
+            self._state.advance(round_uid, positions[-1])
+        return page.listing
+
+    def entries(self, round_uid: str, after: int, wait: float = 0.0) -> list[Entry]:
+        """Entries above ``after``; see :meth:`listing`."""
+        return list(self.listing(round_uid, after=after, wait=wait).entries)
+
+    def follow(self, round_uid: str, after: int = 0, *, wait: float = MAX_WAIT) -> Iterator[list[Entry]]:
+        """Batches of entries for ever, in order; an empty one after each ``wait`` seconds without any."""
+        while True:
+            batch = self.entries(round_uid, after, wait)
+            if batch:
+                after = batch[-1].seq
+            yield batch
+
+    def _link(self, round_uid: str, after: int) -> bytes:
+        if after == 0:
+            return genesis(round_uid)
+        remembered = self._state.position(round_uid)
+        if after == remembered.seq:
+            return remembered.hash
+        try:
+            return self._links[round_uid, after]
+        except KeyError:
+            raise ValueError(f"message {after} of round {round_uid} was not listed: read from 0") from None
+
+    # Blobs
+
+    def upload(self, round_uid: str, digest: str, data: bytes | Path) -> None:
+        """Send a blob in chunks of at most 1 MiB, going on where an earlier call was cut off. Idempotent.
+
+        Args:
+            digest: its SHA-256 in hex.
+
+        Raises:
+            RefusedError: DigestMismatch when the bytes are not the digest's, or another refusal.
+        """
+        upload_blob(self._transport, round_uid, digest, data)
+
+    def download(self, round_uid: str, digest: str) -> bytes:
+        """A blob's bytes, verified.
+
+        Raises:
+            BlobGoneError: it was deleted after its use.
+            UntrustedExchangeError: the bytes do not have the digest.
+        """
+        data = bytearray()
+        for chunk in download_blob(self._transport, round_uid, digest):
+            data += chunk
+        if hashlib.sha256(data).hexdigest() != digest:
+            raise UntrustedExchangeError(f"blob {digest}: the exchange sent other bytes")
+        return bytes(data)
+
+    def download_to(self, round_uid: str, digest: str, path: Path) -> None:
+        """Write a blob to ``path``, which appears only when it is whole and verified; goes on after a cut.
+
+        Raises: as :meth:`download`.
+        """
+        partial = path.with_name(f"{path.name}.{digest[:16]}.part")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        start = partial.stat().st_size if partial.exists() else 0
+        with partial.open("ab") as file:
+            for chunk in download_blob(self._transport, round_uid, digest, start):
+                file.write(chunk)
+        with partial.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+        if found != digest:
+            partial.unlink()
+            raise UntrustedExchangeError(f"blob {digest}: the exchange sent other bytes")
+        partial.replace(path)
+
+    def delete_blob(self, round_uid: str, digest: str) -> None:
+        """The hub removes a blob after its use; the digest stays."""
+        self._transport.request("DELETE", f"/rounds/{round_uid}/blobs/{digest}")
+
+    # Tasks and presence, the silo's side
+
+    def tasks(self, wait: float = 0.0, *, after: int = 0) -> tuple[list[SiloTaskDocument], int]:
+        """This silo's tasks and the list's revision; waits until the revision is not ``after`` any more."""
+        wait = min(max(wait, 0.0), MAX_WAIT)
+        response = self._transport.request("GET", "/tasks", params={"after": after, "wait": wait}, poll=wait)
+        content = response.json()
+        return _tasks(content), int(content["revision"])
+
+    def put_task_status(self, task: str, status: Mapping[str, Any]) -> None:
+        """Say how a task stands (a JSON object of at most 64 KiB)."""
+        self._transport.request("PUT", f"/tasks/{task}/status", json=dict(status))
+
+    def heartbeat(self, version: str = "") -> None:
+        """Say that this silo is there. Any other request says so too."""
+        self._transport.request("POST", "/heartbeat", json={"version": version})
+
+    # The hub's side
+
+    def put_task(self, silo: str, task: str, spec: Mapping[str, Any]) -> int:
+        """Give a silo a task or change its spec; returns its revision."""
+        response = self._transport.request("PUT", f"/silos/{silo}/tasks/{task}", json=dict(spec))
+        return int(response.json()["revision"])
+
+    def delete_task(self, silo: str, task: str) -> None:
+        """Take a task back."""
+        self._transport.request("DELETE", f"/silos/{silo}/tasks/{task}")
+
+    def silo_tasks(self, silo: str) -> list[SiloTaskDocument]:
+        """A silo's tasks with what it says of them."""
+        return _tasks(self._transport.request("GET", f"/silos/{silo}/tasks").json())
+
+    def silos(self) -> list[SiloPresence]:
+        """All registered silos and when they were last heard."""
+        content = self._transport.request("GET", "/silos").json()
+        return [
+            SiloPresence(
+                name=item["name"],
+                identity=bytes.fromhex(item["identity"]),
+                accepted=item["accepted"],
+                version=item["version"],
+                last_heard=item["lastHeard"],
+                serving_since=content["servingSince"],
+                now=content["now"],
+            )
+            for item in content["silos"]
+        ]
+
+
+def _tasks(content: Mapping[str, Any]) -> list[SiloTaskDocument]:
+    return [
+        SiloTaskDocument(item["name"], item["spec"], item["status"], item["revision"])
+        for item in content["tasks"]
+    ]

@@ -1,0 +1,1 @@
+"""The exchange's server: FastAPI over a :class:`fedgestalt.exchange.storage.BoardStorage`."""

@@ -1,0 +1,112 @@
+"""Puts the application together: routes under /v1, health, and errors as problem+json (RFC 9457)."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, Final
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+
+from fedgestalt import __version__
+from fedgestalt.exchange.errors import PROBLEMS, Code, RefusedError, refused
+from fedgestalt.exchange.registry import Registry
+from fedgestalt.exchange.server import blobs, messages, tasks
+from fedgestalt.exchange.server.state import Presence, ServerSettings, ServerState
+from fedgestalt.exchange.server.waiting import Waiting
+from fedgestalt.exchange.storage import BoardStorage
+
+__all__ = ["ServerSettings", "create_app"]
+
+PROBLEM_TYPE: Final = "urn:fedgestalt:problem:"
+_log = logging.getLogger(__name__)
+
+
+def create_app(settings: ServerSettings, storage: BoardStorage) -> FastAPI:
+    """The exchange over ``storage``. One process serves it: waiters are woken in memory."""
+    app = FastAPI(title="fedgestalt exchange", version=__version__, docs_url=None, redoc_url=None)
+    app.state.shared = ServerState(
+        settings=settings,
+        storage=storage,
+        registry=Registry(settings.silos),
+        waiting=Waiting(),
+        presence=Presence(since=settings.clock()),
+    )
+    for part in (messages, blobs, tasks):
+        app.include_router(part.router, prefix="/v1")
+    app.add_api_route("/healthz", _alive, methods=["GET"], include_in_schema=False)
+    app.add_api_route("/readyz", _ready, methods=["GET"], include_in_schema=False)
+    app.add_exception_handler(RefusedError, _on_refused)
+    app.add_exception_handler(RequestValidationError, _on_invalid)
+    app.add_exception_handler(HTTPException, _on_http)
+    app.add_exception_handler(Exception, _on_failure)
+    return app
+
+
+async def _alive() -> Response:
+    """The process answers."""
+    return JSONResponse({"status": "ok"})
+
+
+async def _ready(request: Request) -> Response:
+    """Storage and registry can be read."""
+    state: ServerState = request.app.state.shared
+    await run_in_threadpool(state.storage.tasks, "readiness")
+    state.registry.silos()
+    return JSONResponse({"status": "ok", "version": __version__})
+
+
+def problem(error: RefusedError, now: float) -> Response:
+    """The response that carries an error; ``now`` (seconds) lets clients see a skewed clock."""
+    status, title, fix = PROBLEMS[error.code]
+    content: dict[str, Any] = {
+        "type": PROBLEM_TYPE + error.code,
+        "title": title,
+        "status": status,
+        "detail": error.detail,
+        "code": str(error.code),
+        "fix": fix,
+        "now": now,
+    }
+    # The code stands in a header too: answers to HEAD have no body.
+    headers = {"Cache-Control": "no-store", "Problem-Code": str(error.code)}
+    if error.offset is not None:
+        content["offset"] = error.offset
+    if error.retry_after is not None:
+        content["retryAfter"] = error.retry_after
+        headers["Retry-After"] = str(max(1, round(error.retry_after)))
+    if status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    return JSONResponse(content, status, headers=headers, media_type="application/problem+json")
+
+
+def _now(request: Request) -> float:
+    state: ServerState = request.app.state.shared
+    return state.settings.clock()
+
+
+async def _on_refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RefusedError)
+    if error.status >= 500:
+        _log.warning("%s %s: %s", request.method, request.url.path, error)
+    return problem(error, _now(request))
+
+
+async def _on_invalid(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    fields = ", ".join(".".join(str(part) for part in item["loc"]) for item in error.errors())
+    return problem(refused(Code.INVALID, f"malformed or missing: {fields}"), _now(request))
+
+
+async def _on_http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    code = Code.NOT_FOUND if error.status_code in (404, 405) else Code.INVALID
+    return problem(refused(code, f"{request.method} {request.url.path}"), _now(request))
+
+
+async def _on_failure(request: Request, error: Exception) -> Response:
+    _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    return problem(refused(Code.INTERNAL, type(error).__name__), _now(request))

@@ -1,0 +1,132 @@
+"""The embedded storage: SQLite in WAL mode for messages and tasks, files for blobs, in one directory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from fedgestalt.exchange.errors import Code, refused
+from fedgestalt.exchange.storage.base import (
+    MAX_CHUNK_BYTES,
+    Appended,
+    BlobInfo,
+    BlobStatus,
+    Limits,
+    NewMessage,
+    Page,
+    StoredEntry,
+    Task,
+)
+from fedgestalt.exchange.storage.database import Database
+from fedgestalt.exchange.storage.files import BlobFiles
+from fedgestalt.exchange.storage.messages import MessageTable
+from fedgestalt.exchange.storage.tasks import TaskTable
+from fedgestalt.files import private_directory
+
+
+class EmbeddedStorage:
+    """A :class:`BoardStorage` for one process, in ``directory`` (made with mode 0700 if absent)."""
+
+    def __init__(self, directory: Path, limits: Limits | None = None) -> None:
+        private_directory(directory)
+        self._limits = limits or Limits()
+        self._db = Database(directory / "board.sqlite", self._limits)
+        self._messages = MessageTable(self._db, self._limits)
+        self._tasks = TaskTable(self._db)
+        self._files = BlobFiles(directory / "rounds", self._limits)
+        self._files.sweep(self._messages.known_blobs())
+
+    def append(self, message: NewMessage, *, now: int) -> Appended:
+        """See :meth:`BoardStorage.append`."""
+        self._files.require_room(len(message.data))
+        return self._messages.append(message, now=now)
+
+    def page(self, round_uid: str, *, after: int, since: int, max_bytes: int) -> Page:
+        """See :meth:`BoardStorage.page`."""
+        return self._messages.page(round_uid, after=after, since=since, max_bytes=max_bytes)
+
+    def find(self, round_uid: str, slot: str) -> StoredEntry | None:
+        """See :meth:`BoardStorage.find`."""
+        return self._messages.find(round_uid, slot)
+
+    def blob_status(self, round_uid: str, digest: str, owner: str) -> BlobStatus:
+        """See :meth:`BoardStorage.blob_status`."""
+        known = self._messages.blob(round_uid, digest)
+        if known is not None:
+            return BlobStatus(offset=known.length, complete=True, deleted=known.deleted)
+        return BlobStatus(offset=self._files.partial_size(round_uid, digest, owner), complete=False)
+
+    def write_chunk(self, round_uid: str, digest: str, owner: str, offset: int, data: bytes) -> BlobStatus:
+        """See :meth:`BoardStorage.write_chunk`."""
+        if len(data) > MAX_CHUNK_BYTES:
+            raise refused(Code.TOO_LARGE, f"a chunk of {len(data)} bytes")
+        known = self._messages.blob(round_uid, digest)
+        if known is not None:
+            return BlobStatus(offset=known.length, complete=True, deleted=known.deleted)
+        with self._files.lock(round_uid, digest, owner):
+            used = self._messages.blob_bytes(round_uid, owner) + self._files.partial_bytes(round_uid, owner)
+            if used + len(data) > self._limits.blob_bytes:
+                raise refused(
+                    Code.QUOTA_EXCEEDED,
+                    f"{owner} holds {used} bytes of blobs of {self._limits.blob_bytes} allowed",
+                )
+            size = self._files.append(round_uid, digest, owner, offset, data)
+        return BlobStatus(offset=size, complete=False)
+
+    def complete_blob(self, round_uid: str, digest: str, owner: str) -> bool:
+        """See :meth:`BoardStorage.complete_blob`."""
+        with self._files.lock(round_uid, digest, owner):
+            if self._messages.blob(round_uid, digest) is not None:
+                self._files.drop_partial(round_uid, digest, owner)
+                return False
+            length = self._files.publish(round_uid, digest, owner)
+            return self._messages.add_blob(round_uid, digest, owner, length)
+
+    def blob(self, round_uid: str, digest: str) -> BlobInfo:
+        """See :meth:`BoardStorage.blob`."""
+        known = self._messages.blob(round_uid, digest)
+        if known is None:
+            raise refused(Code.BLOB_UNKNOWN, f"blob {digest} of round {round_uid}")
+        if known.deleted:
+            raise refused(Code.BLOB_GONE, f"blob {digest} of round {round_uid}")
+        return BlobInfo(known.length, known.owner)
+
+    def read_blob(self, round_uid: str, digest: str, start: int, length: int) -> bytes:
+        """See :meth:`BoardStorage.read_blob`."""
+        self.blob(round_uid, digest)
+        try:
+            return self._files.read(round_uid, digest, start, length)
+        except FileNotFoundError:  # deleted between the two lines above
+            raise refused(Code.BLOB_GONE, f"blob {digest} of round {round_uid}") from None
+
+    def delete_blob(self, round_uid: str, digest: str) -> None:
+        """See :meth:`BoardStorage.delete_blob`. The record goes first; see the sweep."""
+        if self._messages.blob(round_uid, digest) is None:
+            raise refused(Code.BLOB_UNKNOWN, f"blob {digest} of round {round_uid}")
+        self._messages.mark_deleted(round_uid, digest)
+        self._files.remove(round_uid, digest)
+
+    def deleted_blobs(self, round_uid: str) -> Sequence[str]:
+        """See :meth:`BoardStorage.deleted_blobs`."""
+        return self._messages.deleted_blobs(round_uid)
+
+    def put_task(self, silo: str, name: str, spec: bytes) -> Task:
+        """See :meth:`BoardStorage.put_task`."""
+        self._files.require_room(len(spec))
+        return self._tasks.put(silo, name, spec)
+
+    def tasks(self, silo: str) -> tuple[tuple[Task, ...], int]:
+        """See :meth:`BoardStorage.tasks`."""
+        return self._tasks.all(silo)
+
+    def put_task_status(self, silo: str, name: str, status: bytes) -> None:
+        """See :meth:`BoardStorage.put_task_status`."""
+        self._tasks.put_status(silo, name, status)
+
+    def delete_task(self, silo: str, name: str) -> None:
+        """See :meth:`BoardStorage.delete_task`."""
+        self._tasks.delete(silo, name)
+
+    def close(self) -> None:
+        """See :meth:`BoardStorage.close`."""
+        self._db.close()
