@@ -34,13 +34,13 @@ class Aggregation:
         self._model = model
         return [] if self.over else self.current.start(model)
 
-    def submit(self, vector: Ring, scale: int) -> list[Effect]:
+    def submit(self, vector: Ring, scale: int | None) -> list[Effect]:
         """Local training is done: the vector of this (member, t) under ``scale`` times the public bounds."""
         if vector.ndim != 1 or vector.dtype != np.uint32:
             raise SessionError("a vector is one-dimensional and uint32")
         if self.over:
             return []
-        if scale != self.scale:
+        if scale not in (None, self.scale):
             raise SessionError(f"the open try has {self.scale} times the bounds; quantise again for it")
         self._vector = np.ascontiguousarray(vector)
         return self.current.mask(self._vector)

@@ -62,13 +62,13 @@ def quantise(
     for name in sorted(delta):
         tensor = np.ascontiguousarray(delta[name], dtype=np.float64).reshape(-1)
         bound = _bound(name, bounds[name])
-        # NaN makes both comparisons false, infinity the second one.
-        largest = float(np.abs(tensor).max()) if tensor.size else 0.0
-        if not isfinite(largest):
+        # NaN and infinity pass through minimum and maximum.
+        low, high = (float(tensor.min()), float(tensor.max())) if tensor.size else (0.0, 0.0)
+        if not (isfinite(low) and isfinite(high)):
             raise NonFiniteError(
                 f"tensor {name!r} of the update holds NaN or infinity; the training diverged"
             )
-        if largest > bound:
+        if max(-low, high) > bound:
             raise BoundExceededError(f"tensor {name!r} of the update holds a value beyond its public bound")
         scale = _steps(n) * (weight / total_weight) / bound if bound else 0.0
         np.rint(tensor * scale, out=result[start : start + tensor.size], casting="unsafe")

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from fedgestalt.crypto.errors import SignatureError
-from fedgestalt.crypto.keys import Identity, Purpose, Rng, derive
+from fedgestalt.crypto.keys import Identity, Rng
 from fedgestalt.crypto.ring import Ring
 from fedgestalt.crypto.sealing import unseal
 from fedgestalt.secagg.aggregation import Aggregation
@@ -26,23 +26,12 @@ from fedgestalt.secagg.kinds import AGGREGATION_KINDS, HUB, FaultReason, Kind
 from fedgestalt.secagg.messages import Message, Slot, verify
 from fedgestalt.secagg.party import Party, Pen
 from fedgestalt.secagg.quantise import two_significant_bits
+from fedgestalt.secagg.subkeys import epoch_entry, epoch_subkey, subkey
 
 __all__ = ["SecretStore", "SiloSession", "epoch_subkey"]
 
 _ENROLMENT_KINDS: Final = frozenset(
     {Kind.ENROL, Kind.ROSTER, Kind.ENDORSE, Kind.OPENING, Kind.CONFIRM, Kind.ENROLLED, Kind.VOID}
-)
-_RESERVED: Final = frozenset(
-    {
-        Purpose.RUN,
-        Purpose.EPOCH,
-        Purpose.CONFIRM,
-        Purpose.BLIND,
-        Purpose.CHECK,
-        Purpose.PAIR,
-        Purpose.SELF,
-        Purpose.SEAL,
-    }
 )
 
 
@@ -139,11 +128,11 @@ class SiloSession:
         """
         return self._aggregation(member, t).begin(model_hash)
 
-    def submit(self, member: str, t: int, vector: Ring, *, scale: int = 1) -> list[Effect]:
+    def submit(self, member: str, t: int, vector: Ring, *, scale: int | None = None) -> list[Effect]:
         """The silo's vector (uint32 [P]) for (member, t); it must not be changed afterwards.
 
         Kept in memory until this t is over, and masked afresh in each try, as soon as the senders are known.
-        ``scale`` is the multiple of the public bounds under which it was quantised.
+        ``scale`` is the multiple of the public bounds under which it was quantised; if given, it is checked.
 
         Raises:
             SessionError: the open try has another scale: vectors of different scales do not add up.
@@ -243,7 +232,7 @@ class SiloSession:
     def run_key(self, purpose: str) -> bytes:
         """A 32-byte subkey of K_run."""
         self._require()
-        return _subkey(self._enrolment.run_key, self.h, purpose)
+        return subkey(self._enrolment.run_key, self.h, purpose)
 
     def epoch_key(self, purpose: str) -> bytes:
         """A 32-byte subkey of the K_epoch that this enrolment began."""
@@ -261,7 +250,7 @@ class SiloSession:
         effects = self._enrolment.on(message)
         if any(isinstance(effect, Enrolled) for effect in effects):
             if self._enrolment.epoch_key:
-                self._store.put(_epoch_entry(self.h), self._enrolment.epoch_key)
+                self._store.put(epoch_entry(self.h), self._enrolment.epoch_key)
             self._party = Party(
                 self._pen, self._secrets.sealing, self._enrolment.peers, self.h, self._enrolment.run_key,
                 self.computation.min_silos, self._store, self._rng,
@@ -290,25 +279,3 @@ class SiloSession:
     def _require(self) -> None:
         if not self.enrolled:
             raise SessionError("keys exist once all silos have confirmed them")
-
-
-def epoch_subkey(store: SecretStore, h: bytes, purpose: str) -> bytes:
-    """A 32-byte subkey of the K_epoch that began with the enrolment ``h``, as the store keeps it.
-
-    Raises:
-        SessionError: the store has no such epoch, or ``purpose`` is the protocol's own.
-    """
-    key = store.get(_epoch_entry(h))
-    if key is None:
-        raise SessionError("this silo holds no key of that epoch")
-    return _subkey(key, h, purpose)
-
-
-def _subkey(key: bytes, h: bytes, purpose: str) -> bytes:
-    if purpose in _RESERVED:
-        raise SessionError(f"purpose {purpose!r} is the protocol's own")
-    return derive(key, salt=h, purpose=purpose)
-
-
-def _epoch_entry(h: bytes) -> str:
-    return f"epoch/{h.hex()}"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from io import BytesIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fedgestalt.crypto.checksum import checksum
-from fedgestalt.crypto.masks import LANE_BYTES, Lanes, Mask, apply
+from fedgestalt.crypto.checksum import Checksum, checksum
+from fedgestalt.crypto.masks import LANE_BYTES, Lanes, Mask, Masker, apply, blocks
 from fedgestalt.crypto.ring import Ring, lift
 from fedgestalt.secagg.context import blind_key, check_keys
 
@@ -31,11 +32,20 @@ def from_bytes(data: bytes) -> tuple[Ring, Lanes]:
 
 
 def masked(vector: Ring, run_key: bytes, ctx: bytes, masks: Iterable[Mask]) -> bytes:
-    """y_i in bytes: ``vector`` (uint32 [P], left as it is) with its checksum, under ``masks``."""
-    lanes = checksum(vector, check_keys(run_key, ctx))
-    result = vector.copy()
-    apply(result, lanes, masks)
-    return to_bytes(result, lanes)
+    """y_i in bytes: ``vector`` (uint32 [P], left as it is) with its checksum, under ``masks``.
+
+    Checksum and masks go over a block while it is in the cache; beside the result no second vector is made.
+    """
+    masker, check, result = Masker(masks), Checksum(check_keys(run_key, ctx)), BytesIO()
+    for part in blocks(vector.size):
+        check.update(vector[part])
+        block = vector[part].copy()
+        masker.block(block)
+        result.write(block.astype("<u4", copy=False).data)
+    lanes = check.lanes()
+    masker.lanes(lanes)
+    result.write(lanes.astype("<u8", copy=False).data)
+    return result.getvalue()
 
 
 def opened(data: bytes, run_key: bytes, ctx: bytes, survivors: Iterable[str]) -> NDArray[np.int64] | None:
