@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -81,8 +82,6 @@ class Federation:
             listening.set()
 
         server = ExchangeServer(app, self.tls.certificate, self.tls.key, ready)
-        import socket
-
         listener = socket.create_server(("127.0.0.1", self.port))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()

@@ -9,8 +9,9 @@ import pytest
 
 from fedgestalt.crypto.keys import Identity, SigningKey
 from fedgestalt.exchange.errors import Code, RefusedError, SlotTakenError, UntrustedExchangeError
+from fedgestalt.exchange.tokens import KeyCredential, Role
 from fedgestalt.exchange.view import BoardView
-from fedgestalt.secagg.messages import Kind
+from fedgestalt.secagg.messages import Kind, Slot, sign
 
 from .conftest import ROUND, Federation, digest_of
 
@@ -60,8 +61,6 @@ def test_a_delegation_by_another_key_is_refused(federation: Federation) -> None:
     federation.open_round()
     message = federation.enrol_message("west")
     body = {**message.body, "delegation": bytes(64)}
-    from fedgestalt.secagg.messages import sign
-
     with pytest.raises(RefusedError) as refusal:
         federation.client("west").post(sign(message.slot, body, (), federation.silos["west"]).encode())
     assert refusal.value.code is Code.SIGNATURE_INVALID
@@ -160,7 +159,7 @@ def test_a_message_is_complete_once_its_blob_is_and_pollers_learn_it(enrolled: F
 
 
 def test_a_deleted_blob_leaves_its_message_complete(enrolled: Federation) -> None:
-    data = b"masked vector"
+    data = b"a masked vector."
     hub, west = enrolled.client("hub"), enrolled.client("west")
     west.upload(ROUND, digest_of(data), data)
     west.post(enrolled.masked("west", data))
@@ -169,8 +168,6 @@ def test_a_deleted_blob_leaves_its_message_complete(enrolled: Federation) -> Non
 
 
 def test_a_receipt_of_another_hub_key_is_not_believed(enrolled: Federation) -> None:
-    from fedgestalt.exchange.tokens import KeyCredential, Role
-
     credential = KeyCredential(enrolled.silos["west"], Role.SILO, "west", enrolled.hub.public)
     west = enrolled.client("west", credential=credential, hub_key=Identity.generate().public)
     with pytest.raises(UntrustedExchangeError):
@@ -182,8 +179,6 @@ def test_a_receipt_of_another_hub_key_is_not_believed(enrolled: Federation) -> N
 def test_large_boards_come_in_pages(enrolled: Federation) -> None:
     hub = enrolled.client("hub")
     text = "x" * 2000
-    from fedgestalt.secagg.messages import Slot, sign
-
     for enrolment in range(1, 600):
         slot = Slot(ROUND, enrolment, "", 0, 0, Kind.FAILED, "hub")
         hub.post(sign(slot, {"reason": "Test", "message": text}, (), enrolled.hub).encode())

@@ -117,8 +117,8 @@ class BoardClient:
         receipt.check(self._hub_key, round_uid, message)
         return receipt
 
-    def listing(self, round_uid: str, *, after: int, since: int = 0, wait: float = 0.0) -> Listing:
-        """Entries above ``after``, verified as the chain's continuation, and completions after ``since``.
+    def listing(self, round_uid: str, *, after: int, since: int | None = None, wait: float = 0.0) -> Listing:
+        """Entries above ``after``, verified as the chain's continuation, and completions after revision ``since``.
 
         Waits up to ``wait`` seconds (at most 25) for something new. ``after`` is 0, or was listed by this
         object, or is the remembered position.
@@ -131,7 +131,7 @@ class BoardClient:
         response = self._transport.request(
             "GET",
             f"/rounds/{round_uid}/messages",
-            params={"after": after, "since": since, "wait": wait},
+            params={"after": after, "wait": wait} | ({} if since is None else {"since": since}),
             poll=wait,
         )
         page = Page.decode(response.content)

@@ -76,10 +76,10 @@ async def list_messages(
     state: State,
     caller: Authenticated,
     after: Number = 0,
-    since: Number = 0,
+    since: Number | None = None,
     wait: Wait = 0.0,
 ) -> Response:
-    """Messages with a sequence number above ``after``, and completions after revision ``since``.
+    """Messages with a sequence number above ``after``, and completions after revision ``since``, if it is given.
 
     Waits up to ``wait`` seconds until there is something to say.
     """

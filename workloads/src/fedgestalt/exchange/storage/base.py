@@ -140,9 +140,9 @@ class BoardStorage(Protocol):
         """
         ...
 
-    def page(self, round_uid: str, *, after: int, since: int, max_bytes: int) -> Page:
+    def page(self, round_uid: str, *, after: int, since: int | None, max_bytes: int) -> Page:
         """Messages above ``after`` (at least one if there is one, then up to ``max_bytes``), and which
-        messages became complete after revision ``since``."""
+        messages up to ``after`` became complete after revision ``since`` (None: nobody asks)."""
         ...
 
     def find(self, round_uid: str, slot: str) -> StoredEntry | None:

@@ -41,7 +41,7 @@ class EmbeddedStorage:
         self._files.require_room(len(message.data))
         return self._messages.append(message, now=now)
 
-    def page(self, round_uid: str, *, after: int, since: int, max_bytes: int) -> Page:
+    def page(self, round_uid: str, *, after: int, since: int | None, max_bytes: int) -> Page:
         """See :meth:`BoardStorage.page`."""
         return self._messages.page(round_uid, after=after, since=since, max_bytes=max_bytes)
 

@@ -62,7 +62,7 @@ class MessageTable:
             )
             return Appended(seq, received, prev, link, fresh=True)
 
-    def page(self, round_uid: str, *, after: int, since: int, max_bytes: int) -> Page:
+    def page(self, round_uid: str, *, after: int, since: int | None, max_bytes: int) -> Page:
         """See :meth:`BoardStorage.page`."""
         with self._db.read() as db:
             head, revision = db.execute(
@@ -82,7 +82,7 @@ class MessageTable:
             # Messages that were complete from the start are reported by the entries themselves.
             completed = db.execute(
                 "SELECT seq FROM messages WHERE round = ? AND completed > ? AND seq <= ? ORDER BY seq",
-                (round_uid, since, after),
+                (round_uid, revision if since is None else since, after),
             ).fetchall()
             end = entries[-1].seq if entries else after
             place = db.execute(
