@@ -57,7 +57,8 @@ def headline(result: ReportInput) -> str:
     )
     gain = found.get("gain_kept")
     if gain is not None and math.isfinite(gain.value(AVERAGE, top)):
-        text += f" Of what training gained over the start in top-{top}, {100 * gain.value(AVERAGE, top):.0f} % was kept."
+        share = f"{100 * gain.value(AVERAGE, top):.0f} %"
+        text += f" Of what training gained over the start in top-{top}, {share} was kept."
     return text
 
 
@@ -106,7 +107,7 @@ def _accuracy(result: ReportInput) -> str:
         + accuracy_table(result)
         + _plot(
             plots.accuracy_bars(result.arms),
-            "Bars of macro top-1, 5, 10 and 30 accuracy in four settings, one bar per arm; the table above has the figures.",
+            "Bars of macro top-1, 5, 10 and 30 accuracy in four settings, one bar per arm; the table has the figures.",
         )
         + "</section>"
     )
@@ -140,7 +141,9 @@ def _round(result: ReportInput) -> str:
     )
     if result.aggregations:
         names = tuple(s.name for s in result.silos)
-        alt = "Dots for each secure aggregation and silo, filled where the sum holds its update; hashes are listed below."
+        alt = (
+            "Dots for each secure aggregation and silo, filled where the sum holds its update; listed below."
+        )
         parts.append(
             "<h3>Secure aggregations: whose updates are in each sum, and the model that came of it</h3>"
         )

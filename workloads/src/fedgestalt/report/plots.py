@@ -25,7 +25,7 @@ _COLOURS: Final = {
 _HATCH: Final = {"federated": "", "centralised": "", "local_only": "//", "start": ".."}
 _MARKS: Final = ("o", "s", "D", "^")
 _KIND_COLOURS: Final = ("#0072B2", "#009E73", "#E69F00", "#CC79A7", "#56636E")
-_STYLE: Final[dict[str, Any]] = {
+_STYLE: Final[Any] = {  # matplotlib types its keys as one huge literal
     "font.size": 10,
     "axes.spines.top": False,
     "axes.spines.right": False,

@@ -12,17 +12,17 @@ from fedgestalt.report.inputs import LookAlikes, Neighbour, Photo, ReportInput
 from fedgestalt.report.pictures import BADGE, badged, data_uri
 
 _LEAKS: Final = (
-    "<b>The hub</b> sees which hospital takes part, its public weight, how many photos it encodes, pseudonymous syndrome "
-    "tokens with their frequencies, and how similar any two encoded photos are; it sees no photo, embedding, "
-    "diagnosis, update or model.",
-    "<b>The other hospitals</b> see the global model of every communication round and the summed test results; a syndrome "
-    "that one hospital alone tests is that hospital's number.",
-    "<b>The hub together with one hospital</b> sees the unblinded sums and every embedding of the epoch, and can forge the "
-    "checksum: the two must not collude.",
+    "<b>The hub</b> sees which hospitals take part, their public weights, how many photos they encode, pseudonymous "
+    "syndrome tokens with their frequencies, and how similar any two encoded photos are; it sees no photo, "
+    "embedding, diagnosis, update or model.",
+    "<b>The other hospitals</b> see the global model of every communication round and the summed test results; a "
+    "syndrome that one hospital alone tests is that hospital's number.",
+    "<b>The hub together with one hospital</b> sees the unblinded sums and every embedding of the epoch, and can "
+    "forge the checksum: the two must not collude.",
     "<b>Whoever knows enough embeddings</b>, for example of published photos, can solve for the secret frame and so "
     "recover the rest: encoded photos are pseudonymised health data, never anonymous.",
-    "<b>The global model</b> may remember patients it was trained on, and sums over rosters that differ by one hospital "
-    "tell roughly what that hospital added: masks do not change this.",
+    "<b>The global model</b> may remember patients it was trained on, and sums over rosters that differ by one "
+    "hospital tell roughly what that hospital added: masks do not change this.",
 )
 
 
@@ -59,7 +59,8 @@ def _line(kind: str, title: str, table: EvaluationTable, row: str) -> str:
 def sums_table(result: ReportInput) -> str:
     """Return every aggregation with its survivors and the whole hash of the model, folded away."""
     rows = "".join(
-        f'<tr><th class="left">{escape(a.member)}</th><td>{a.t}</td><td class="left">{escape(", ".join(a.survivors))}</td>'
+        f'<tr><th class="left">{escape(a.member)}</th><td>{a.t}</td>'
+        f'<td class="left">{escape(", ".join(a.survivors))}</td>'
         f'<td>{a.tries}</td><td class="left"><code>{a.model_sha256}</code></td></tr>'
         for a in result.aggregations
     )
@@ -77,8 +78,8 @@ def look_alikes(result: ReportInput) -> str:
         return head + '<p class="missing">Left out: none were given.</p></section>'
     parts = [
         head,
-        "<p>Each hospital's own test photos (left) with the nearest cases of its own gallery. A case of another hospital "
-        "is only ever a handle, which opens by mutual consent.</p>",
+        "<p>Each hospital's own test photos (left) with the nearest cases of its own gallery. A case of another "
+        "hospital is only ever a handle, which opens by mutual consent.</p>",
     ]
     if not result.cohort.synthetic:
         parts.append('<p class="missing">Photos are left out: this cohort is of real people.</p>')
@@ -104,7 +105,8 @@ def _case(case: LookAlikes, *, shown: bool) -> str:
 def _neighbour(neighbour: Neighbour, text: str, *, shown: bool) -> str:
     if neighbour.photo is not None:
         return _face(neighbour.photo, text, shown=shown)
-    return f'<div class="handle">{escape(text)}<br/>case <code>{escape(neighbour.handle)}</code> of another hospital</div>'
+    handle = f"case <code>{escape(neighbour.handle)}</code> of another hospital"
+    return f'<div class="handle">{escape(text)}<br/>{handle}</div>'
 
 
 def _face(photo: Photo, text: str, *, shown: bool) -> str:
