@@ -31,7 +31,9 @@ from fedgestalt.training.config import Augmentation
 )
 @click.option("--name", help="Name of the weights; the default says extractor and objective.")
 @click.option("--extractor", type=click.Choice(EXTRACTORS), default="resnet_s16", show_default=True)
-@click.option("--objective", type=click.Choice(["terms", "identity"]), default="terms", show_default=True)
+@click.option(
+    "--objective", type=click.Choice(["terms", "identity", "both"]), default="terms", show_default=True
+)
 @click.option(
     "--profiles", type=click.IntRange(1), default=1000, show_default=True, help="Invented syndromes."
 )

@@ -52,6 +52,12 @@ def squared(boxes: Boxes) -> Boxes:
     return np.hstack([centres - half, centres + half])
 
 
+def closer(boxes: Boxes, factor: float) -> Boxes:
+    """The boxes with their sides multiplied by a factor, around the same centres."""
+    centres, half = (boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]) * (factor / 2)
+    return np.hstack([centres - half, centres + half])
+
+
 def whole_pixels(boxes: Boxes) -> Boxes:
     """Edges rounded to whole pixels, at least one pixel apart: what is cropped is what is measured."""
     near = np.round(boxes[:, :2])

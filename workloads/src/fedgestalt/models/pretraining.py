@@ -11,7 +11,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ from torch.nn import functional
 from fedgestalt.models.extractor import Extractor
 from fedgestalt.models.heads import Head, LossConfig
 
-Objective = Literal["terms", "identity"]
+Objective = Literal["terms", "identity", "both"]
 Augment = Callable[[NDArray[np.uint8], NDArray[np.intp], np.random.Generator], Tensor]
 
 
@@ -31,7 +31,8 @@ class PretrainingConfig:
     """How the starting weights are learnt.
 
     Attributes:
-        objective: ``terms`` (multi-label over HPO terms) or ``identity`` (one class per patient).
+        objective: ``terms`` (multi-label over HPO terms), ``identity`` (one class per patient) or ``both``,
+        the sum.
         epochs: passes over the photos.
         batch: photos per step.
         learning_rate: AdamW's peak, after one epoch of linear warm-up, then half a cosine down to zero.
@@ -48,8 +49,9 @@ class PretrainingConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.objective not in ("terms", "identity"):
-            raise ValueError(f"objective must be terms or identity, not {self.objective!r}")
+        if self.objective not in get_args(Objective):
+            allowed = ", ".join(get_args(Objective))
+            raise ValueError(f"objective must be one of {allowed}, not {self.objective!r}")
         if self.epochs < 1 or self.batch < 2:
             raise ValueError(f"needs at least 1 epoch and batches of 2, not {self.epochs} and {self.batch}")
 
@@ -63,24 +65,37 @@ class EpochReport:
     images_per_second: float
 
 
-class _TermHead(nn.Module):
-    """A linear layer from embeddings to one logit per term, with binary cross-entropy."""
+class _Task(nn.Module):
+    """The objective's heads and targets; both losses are means over photos, in nats."""
 
-    def __init__(self, terms: int, dim: int) -> None:
+    def __init__(
+        self, dim: int, severity: NDArray[np.float32], people: NDArray[np.integer], objective: Objective
+    ) -> None:
         super().__init__()
-        self.linear = nn.Linear(dim, terms)
+        self.terms: nn.Linear | None = None
+        self.people: Head | None = None
+        if objective in ("terms", "both"):
+            seen = (severity > 0).any(axis=0)
+            self.terms = nn.Linear(dim, int(seen.sum()))
+            self.present = torch.from_numpy((severity[:, seen] > 0).astype(np.float32))
+        if objective in ("identity", "both"):
+            names, labels = np.unique(people, return_inverse=True)
+            self.people = Head(len(names), dim, LossConfig("CosFace", scale=20.0, margin=0.1))
+            self.labels = torch.from_numpy(labels.astype(np.int64))
 
-    def loss(self, embeddings: Tensor, targets: Tensor) -> Tensor:
-        return functional.binary_cross_entropy_with_logits(self.linear(embeddings), targets)
-
-
-class _IdentityHead(nn.Module):
-    def __init__(self, people: int, dim: int) -> None:
-        super().__init__()
-        self.head = Head(people, dim, LossConfig("CosFace", scale=20.0, margin=0.1))
-
-    def loss(self, embeddings: Tensor, targets: Tensor) -> Tensor:
-        return functional.cross_entropy(self.head(embeddings, targets), targets)
+    def loss(self, embeddings: Tensor, index: Tensor) -> Tensor:
+        """Summed over terms, so that a photo's terms together weigh about as much as its identity."""
+        total = embeddings.new_zeros(())
+        if self.terms is not None:
+            logits = self.terms(embeddings)
+            entropy = functional.binary_cross_entropy_with_logits(
+                logits, self.present[index], reduction="sum"
+            )
+            total = total + entropy / len(index)
+        if self.people is not None:
+            labels = self.labels[index]
+            total = total + functional.cross_entropy(self.people(embeddings, labels), labels)
+        return total
 
 
 def pretrain(
@@ -109,9 +124,10 @@ def pretrain(
     if not len(images) == len(severity) == len(people) or len(images) < config.batch:
         lengths = f"{len(images)} images, {len(severity)} rows of terms, {len(people)} people"
         raise ValueError(f"pretraining needs equally many of each and at least one batch: {lengths}")
-    head, targets = _head_and_targets(extractor.embedding_dim, severity, people, config)
+    torch.manual_seed(config.seed)
+    task = _Task(extractor.embedding_dim, severity, people, config.objective)
     extractor.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    parameters = [p for p in (*extractor.parameters(), *head.parameters()) if p.requires_grad]
+    parameters = [p for p in (*extractor.parameters(), *task.parameters()) if p.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
     rng = np.random.default_rng([config.seed, 0x9E37])
     steps = len(images) // config.batch
@@ -123,7 +139,7 @@ def pretrain(
             for group in optimizer.param_groups:
                 group["lr"] = config.learning_rate * _multiplier(epoch + step / steps, config.epochs)
             index = order[step * config.batch : (step + 1) * config.batch]
-            loss = head.loss(extractor(augment(images, index, rng)), targets[torch.from_numpy(index)])
+            loss = task.loss(extractor(augment(images, index, rng)), torch.from_numpy(index))
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
@@ -132,17 +148,6 @@ def pretrain(
             raise ValueError(f"the loss is not finite in epoch {epoch + 1}: lower the learning rate")
         speed = steps * config.batch / (time.perf_counter() - started)
         after_epoch(EpochReport(epoch + 1, total / steps, speed))
-
-
-def _head_and_targets(
-    dim: int, severity: NDArray[np.float32], people: NDArray[np.integer], config: PretrainingConfig
-) -> tuple[_TermHead | _IdentityHead, Tensor]:
-    torch.manual_seed(config.seed)
-    if config.objective == "terms":
-        seen = (severity > 0).any(axis=0)
-        return _TermHead(int(seen.sum()), dim), torch.from_numpy((severity[:, seen] > 0).astype(np.float32))
-    names, labels = np.unique(people, return_inverse=True)
-    return _IdentityHead(len(names), dim), torch.from_numpy(labels.astype(np.int64))
 
 
 def _multiplier(epoch: float, epochs: int) -> float:

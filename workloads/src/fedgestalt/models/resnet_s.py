@@ -13,6 +13,9 @@ from torch import Tensor, nn
 
 from fedgestalt.models.extractor import IMAGE_SIZE, Extractor, initialise_convolutions
 
+# Torch 2.13 on x86 corrupts memory when it trains narrower convolutions with channels last.
+_MIN_WIDTH = 16
+
 
 class BasicBlock(nn.Module):
     """Two 3x3 convolutions and a shortcut (He et al. 2016, arXiv 1512.03385, figure 5 left)."""
@@ -49,6 +52,8 @@ class ResNetS(Extractor):
         super().__init__(embedding_dim)
         if len(blocks) != len(widths) - 1:
             raise ValueError(f"{len(widths)} widths need {len(widths) - 1} block counts, not {len(blocks)}")
+        if min(widths) < _MIN_WIDTH:
+            raise ValueError(f"widths must be at least {_MIN_WIDTH}, not {list(widths)}")
         self.stem = nn.Sequential(
             nn.Conv2d(3, widths[0], 3, stride=2, padding=1, bias=False),
             nn.BatchNorm2d(widths[0]),
