@@ -10,7 +10,12 @@ import click
 
 @click.command(name="run")
 @click.argument("document", type=click.Path(path_type=Path, dir_okay=False, exists=True))
-@click.option("--workdir", type=click.Path(path_type=Path, file_okay=False), required=True, help="Where hub and silos live.")
+@click.option(
+    "--workdir",
+    type=click.Path(path_type=Path, file_okay=False),
+    required=True,
+    help="Where hub and silos live.",
+)
 @click.option(
     "--cohorts",
     type=click.Path(path_type=Path, file_okay=False),
@@ -22,7 +27,11 @@ import click
     type=click.Path(path_type=Path, dir_okay=False),
     help="The syndromes, JSON with the lists trained and rare. Default: vocabulary.json in the cohorts' folder.",
 )
-@click.option("--seed", type=int, help="Fixes the site secrets, so that a run repeats. For tests and demonstrations only.")
+@click.option(
+    "--seed",
+    type=int,
+    help="Fixes the site secrets, so that a run repeats. For tests and demonstrations only.",
+)
 def command(
     document: Path, workdir: Path, cohorts: Path | None, vocabulary_file: Path | None, seed: int | None
 ) -> None:
@@ -35,14 +44,18 @@ def command(
 
     from fedgestalt.local.federation import FederationError, LocalFederation
     from fedgestalt.local.progress import RoundProgress
-    from fedgestalt_operator.kube.validate import ValidationError, load_document
+    from fedgestalt_operator.kube.documents import DocumentError
+    from fedgestalt_operator.kube.validate import InvalidDocumentError, validate_file
 
     console = Console()
     cohorts = cohorts or workdir / "cohorts"
     try:
-        loaded = load_document(document, kind="FederationRound")
-    except ValidationError as error:
+        documents = validate_file(document)
+    except (DocumentError, InvalidDocumentError) as error:
         raise click.ClickException(str(error)) from error
+    if len(documents) != 1 or documents[0]["kind"] != "FederationRound":
+        raise click.ClickException(f"{document}: one FederationRound is needed, and nothing else.")
+    loaded = documents[0]
     silos = loaded["spec"].get("silos", [])
     missing = [name for name in silos if not (cohorts / name).is_dir()]
     if missing:
@@ -54,10 +67,14 @@ def command(
     try:
         vocabulary = vocabulary_file.read_bytes()
     except OSError as error:
-        raise click.ClickException(f"{vocabulary_file}: {error.strerror}. Name it with --vocabulary.") from error
+        raise click.ClickException(
+            f"{vocabulary_file}: {error.strerror}. Name it with --vocabulary."
+        ) from error
     digest = hashlib.sha256(vocabulary).hexdigest()
     if loaded["spec"]["vocabulary"]["digest"].removeprefix("sha256:") != digest:
-        raise click.ClickException(f"{document}: spec.vocabulary.digest: {vocabulary_file} has sha256:{digest}.")
+        raise click.ClickException(
+            f"{document}: spec.vocabulary.digest: {vocabulary_file} has sha256:{digest}."
+        )
     try:
         federation = LocalFederation(
             loaded,
@@ -71,11 +88,13 @@ def command(
     except FederationError as error:
         raise click.ClickException(str(error)) from error
     if outcome.phase != "Succeeded":
-        reason = next((c for c in outcome.status["conditions"] if c["type"] == "Succeeded"), {})
-        click.echo(f"The round failed: {reason.get('reason')}: {reason.get('message')}", err=True)
+        condition = next(c for c in outcome.status["conditions"] if c["type"] == "Succeeded")
+        click.echo(f"The round failed: {condition['reason']}: {condition['message']}", err=True)
         raise SystemExit(3)
     if outcome.table is not None:
         from fedgestalt.evaluation import EvaluationTable, accuracy_table
 
         console.print(accuracy_table({"federated": EvaluationTable.from_json(outcome.table)}))
-    console.print(f"Round {outcome.uid} succeeded in {outcome.wall_seconds:.0f} s; its files lie in {workdir}.")
+    console.print(
+        f"Round {outcome.uid} succeeded in {outcome.wall_seconds:.0f} s; its files lie in {workdir}."
+    )

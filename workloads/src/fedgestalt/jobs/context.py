@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fedgestalt.exchange.chain import MemoryChainState
 from fedgestalt.exchange.client import BoardClient
+from fedgestalt.exchange.tokens import FileCredential
 from fedgestalt.files import write_atomic
 from fedgestalt.secagg.computation import Computation
-from fedgestalt.secagg.messages import Kind, Message
+from fedgestalt.secagg.messages import HUB, Kind, Message
 
 MAX_RESULT_BYTES = 4096
 
@@ -49,11 +51,13 @@ class JobContext:
             return value
 
         hub_key = bytes.fromhex(need("FEDGESTALT_HUB_KEY"))
-        client = BoardClient.for_job(
+        client = BoardClient(
             need("FEDGESTALT_EXCHANGE_URL"),
-            ca_file=Path(need("FEDGESTALT_EXCHANGE_CA")),
-            token_file=Path(need("FEDGESTALT_TOKEN_FILE")),
+            Path(need("FEDGESTALT_EXCHANGE_CA")),
+            FileCredential(Path(need("FEDGESTALT_TOKEN_FILE"))),
+            name=HUB,
             hub_key=hub_key,
+            state=MemoryChainState(),
         )
         parameters = {
             name.removeprefix("FEDGESTALT_").lower(): value

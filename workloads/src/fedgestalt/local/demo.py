@@ -5,10 +5,8 @@ Each stage leaves a file that says it is done, so that an interrupted demonstrat
 
 from __future__ import annotations
 
-import hashlib
 import json
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any

@@ -6,7 +6,7 @@ import json
 import logging
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,14 +14,17 @@ from typing import Any
 
 import yaml
 
+from fedgestalt.exchange.chain import FileChainState
 from fedgestalt.exchange.client import BoardClient
-from fedgestalt.exchange.tls import make_local_tls
-from fedgestalt.exchange.tokens import job_token
+from fedgestalt.exchange.registry import RegisteredSilo, write_registry
+from fedgestalt.exchange.tls import make_tls
+from fedgestalt.exchange.tokens import JOB_LIFETIME, KeyCredential, Role, mint
 from fedgestalt.files import private_directory, write_atomic
 from fedgestalt.local.hub import Hub
 from fedgestalt.local.jobs import JobRunner
 from fedgestalt.local.setup import Layout, load_or_make_identity, make_site, seed_bytes
 from fedgestalt.processes import Child, spawn
+from fedgestalt.secagg.messages import HUB
 from fedgestalt_operator.api.round import FederationRound, parse_round
 
 log = logging.getLogger(__name__)
@@ -59,8 +62,18 @@ class LocalFederation:
         cohorts: Mapping[str, Path],
         vocabulary: bytes,
         seed: int | None = None,
+        workload: Sequence[str] | None = None,
     ) -> None:
-        """``document``: a validated, defaulted FederationRound; ``cohorts``: silo name -> folder of its photos."""
+        """
+        Args:
+            document: a validated, defaulted FederationRound.
+            workdir: where hub and silos live; private.
+            cohorts: silo name -> folder of its photos.
+            vocabulary: the JSON whose digest the document names.
+            seed: fixes the site secrets, so that a run repeats; None for random ones.
+            workload: command of the sites' trainer and encoder, where it is not this installation's.
+        """
+        self._workload = workload
         self._layout = Layout(workdir.resolve())
         self._document = document
         self._cohorts, self._vocabulary, self._seed = dict(cohorts), vocabulary, seed
@@ -94,18 +107,13 @@ class LocalFederation:
         layout = self._layout
         private_directory(layout.hub)
         self._hub_key = load_or_make_identity(layout.hub_key)
-        self._ca = make_local_tls(layout.tls)
+        self._tls = make_tls(layout.tls, ["127.0.0.1", "localhost"])
         self._identities = {
             name: load_or_make_identity(layout.silo(name) / "identity.pem").public
             for name in self.round.silos
         }
-        registered = {
-            "silos": [
-                {"name": name, "identity": key.hex(), "accepted": True}
-                for name, key in sorted(self._identities.items())
-            ]
-        }
-        write_atomic(layout.hub / "silos.json", json.dumps(registered, indent=2).encode())
+        registered = {name: RegisteredSilo(key) for name, key in self._identities.items()}
+        write_registry(layout.hub / "silos.json", registered)
 
     def _start_exchange(self) -> str:
         layout = self._layout
@@ -122,8 +130,8 @@ class LocalFederation:
                 *("--host", "127.0.0.1"),
                 *("--port", previous),
                 *("--hub-key", str(layout.hub_key)),
-                *("--tls-cert", str(layout.tls / "server.pem")),
-                *("--tls-key", str(layout.tls / "server.key")),
+                *("--tls-cert", str(self._tls.certificate)),
+                *("--tls-key", str(self._tls.key)),
                 *("--silos", str(layout.hub / "silos.json")),
                 *("--ready-file", str(ready)),
             ],
@@ -161,14 +169,19 @@ class LocalFederation:
         token = layout.hub / "job.token"
         environment = {
             "FEDGESTALT_EXCHANGE_URL": url,
-            "FEDGESTALT_EXCHANGE_CA": str(self._ca),
+            "FEDGESTALT_EXCHANGE_CA": str(self._tls.ca),
             "FEDGESTALT_TOKEN_FILE": str(token),
             "FEDGESTALT_HUB_KEY": self._hub_key.public.hex(),
             "OPENBLAS_NUM_THREADS": "1",
         }
         jobs = JobRunner(layout.jobs, environment)
-        client = BoardClient.for_hub(
-            url, ca_file=self._ca, identity=self._hub_key, state=layout.hub / "chain.json"
+        client = BoardClient(
+            url,
+            self._tls.ca,
+            KeyCredential(self._hub_key, Role.HUB, HUB, self._hub_key.public),
+            name=HUB,
+            hub_key=self._hub_key.public,
+            state=FileChainState(layout.hub / "chain"),
         )
         hub = Hub(
             self.round,
@@ -188,30 +201,36 @@ class LocalFederation:
                 hub_key=self._hub_key.public,
                 identities=self._identities,
                 exchange_url=url,
-                ca_file=self._ca,
+                ca_file=self._tls.ca,
                 min_silos=self.round.quorum.min_silos,
                 operation=self.round.operation.value,
                 purpose=self.round.spec["purpose"],
                 seed=self._seed,
+                workload=self._workload,
             )
             self._start_agent(name)
         token_until = 0.0
         try:
             while True:
                 if time.time() > token_until:
-                    write_atomic(token, job_token(self._hub_key, self.round.metadata.uid).encode())
-                    token_until = time.time() + 120
+                    write_atomic(token, self._job_token().encode())
+                    token_until = time.time() + JOB_LIFETIME / 2
                 answer = hub.step()
                 on_status(answer.status)
                 if answer.status.get("phase") in TERMINAL and not answer.decisions:
                     break
                 self._keep_alive()
                 hub.wait(answer)
-            self._linger(hub)
+            self._linger()
+            return self._outcome(hub, time.time() - started)
         finally:
             jobs.stop()
+            client.close()
             self.stop()
-        return self._outcome(hub, time.time() - started)
+
+    def _job_token(self) -> str:
+        key, uid = self._hub_key, self.round.metadata.uid
+        return mint(key, role=Role.JOB, name=HUB, hub_key=key.public, round_uid=uid, lifetime=JOB_LIFETIME)
 
     def _keep_alive(self) -> None:
         """Start again what died: a silo's agent and the exchange resume from their folders."""
@@ -229,7 +248,7 @@ class LocalFederation:
             else:
                 self._start_agent(name)
 
-    def _linger(self, hub: Hub) -> None:
+    def _linger(self) -> None:
         """Leave the agents the time to see the end and forget the round's secrets."""
         until = time.monotonic() + 5.0
         while time.monotonic() < until:
@@ -239,12 +258,15 @@ class LocalFederation:
             time.sleep(0.1)
 
     def stop(self) -> None:
-        """End all processes."""
-        for child in self._children.values():
+        """End all processes: the agents together, then the exchange that they speak with."""
+        agents = [child for name, child in self._children.items() if name != "exchange"]
+        for child in agents:
             if child.poll() is None:
                 child.process.terminate()
-        for child in self._children.values():
+        for child in agents:
             child.stop()
+        if "exchange" in self._children:
+            self._children["exchange"].stop()
 
     def kill(self, name: str) -> None:
         """SIGKILL one process of the federation, as a crash would (for tests)."""

@@ -17,12 +17,13 @@ from typing import Any
 
 from fedgestalt.crypto.keys import Identity
 from fedgestalt.exchange.client import BoardClient
+from fedgestalt.exchange.view import BoardView
 from fedgestalt.files import write_atomic
 from fedgestalt.local.jobs import JobRunner
 from fedgestalt.secagg.messages import HUB, Kind, Message, Slot, sign
+from fedgestalt_operator.api.meta import Metadata
 from fedgestalt_operator.api.round import FederationRound
 from fedgestalt_operator.api.task import SiloTask, TaskKind, TaskPhase, task_document
-from fedgestalt_operator.api.meta import Metadata
 from fedgestalt_operator.kube.jobs import job_manifest
 from fedgestalt_operator.plan.planner import plan
 from fedgestalt_operator.plan.types import (
@@ -67,8 +68,7 @@ class Hub:
         self._identities, self._vocabulary, self._directory = dict(silos), vocabulary, directory
         self.uid = round.metadata.uid
         self.entries: list[Entry] = []
-        self._by_slot: dict[tuple[Any, ...], int] = {}
-        self._after = 0
+        self._view = BoardView(client, self.uid)
         self._computation: Mapping[str, Any] | None = None
         self._dropped: set[str] = set()
         self._silos: dict[str, SiloState] = {}
@@ -121,12 +121,12 @@ class Hub:
     # ------------------------------------------------------------------ looking
 
     def _read(self, wait: float) -> None:
-        for entry in self._client.entries(self.uid, self._after, wait=wait):
+        for entry in self._view.refresh(wait):
             message = Message.decode(entry.message)
             slot = message.slot
             seen = Entry(
                 entry.seq,
-                entry.received,
+                entry.received / 1000.0,
                 slot.enrolment,
                 slot.member,
                 slot.t,
@@ -136,13 +136,10 @@ class Hub:
                 message.body,
                 entry.complete,
             )
-            self._after = max(self._after, entry.seq)
-            known = self._by_slot.get((entry.seq,))
-            if known is None:
-                self._by_slot[(entry.seq,)] = len(self.entries)
-                self.entries.append(seen)
+            if entry.seq <= len(self.entries):
+                self.entries[entry.seq - 1] = seen  # its blobs are complete now
             else:
-                self.entries[known] = seen
+                self.entries.append(seen)
             if slot.kind == Kind.COMPUTATION and self._computation is None:
                 self._computation = json.loads(self._client.download(self.uid, message.blobs[0]))
 
@@ -150,21 +147,22 @@ class Hub:
         if time.monotonic() < self._silos_at:
             return
         self._silos_at = time.monotonic() + SILOS_SECONDS
-        heard = self._client.silos()
+        presence = {silo.name: silo for silo in self._client.silos()}
         for name, identity in self._identities.items():
-            state = heard.get(name)
-            self._silos[name] = SiloState(
-                state.last_heard if state else None,
-                state.accepted if state else False,
-                identity=identity.hex(),
-            )
-        for name, task in self._client.task_statuses(self.uid).items():
-            self._tasks[name] = TaskState(
-                TaskPhase(task.get("phase", "Pending")),
-                task.get("reason", ""),
-                float(task.get("fraction", 0.0)),
-                task.get("message", ""),
-            )
+            found = presence.get(name)
+            heard = None if found is None else found.last_heard
+            if found is not None and heard is None and self.entries:
+                heard = found.serving_since  # the exchange was started anew: count from then
+            accepted = found is not None and found.accepted
+            self._silos[name] = SiloState(heard, accepted, found.version if found else "", identity.hex())
+            for task in self._client.silo_tasks(name):
+                status = task.status
+                self._tasks[task.name] = TaskState(
+                    TaskPhase(status.get("phase", "Pending")),
+                    status.get("reason", ""),
+                    float(status.get("fraction", 0.0)),
+                    status.get("message", ""),
+                )
 
     def _observe(self) -> Observed:
         jobs = {}
@@ -216,7 +214,7 @@ class Hub:
                     action.attempt,
                     action.parameters,
                 )
-                self._client.put_task(task_document(task))
+                self._client.put_task(action.silo, action.name, task_document(task)["spec"])
                 self._tasks.setdefault(action.name, TaskState(TaskPhase.PENDING))
             case DropBlobs(digests):
                 for digest in digests:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -91,6 +91,7 @@ def make_site(
     operation: str,
     purpose: str,
     seed: int | None,
+    workload: Sequence[str] | None = None,
 ) -> Path:
     """Write the site's files and return the path of its ``site.json``.
 
@@ -127,6 +128,7 @@ def make_site(
         "grant": "grant.yaml",
         "datasets": {dataset: str(cohort.resolve())},
         "seed": "seed",
+        **({"workload": list(workload)} if workload else {}),
     }
     write_atomic(site, json.dumps(content, indent=2).encode())
     return site

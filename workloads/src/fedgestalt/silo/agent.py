@@ -15,8 +15,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from fedgestalt.crypto.keys import Identity
-from fedgestalt.exchange.client import BoardClient, Entry
-from fedgestalt.exchange.errors import ExchangeError
+from fedgestalt.exchange.chain import FileChainState
+from fedgestalt.exchange.client import BoardClient, SiloTaskDocument
+from fedgestalt.exchange.errors import BoardRewoundError, ExchangeError
+from fedgestalt.exchange.tokens import KeyCredential, Role
+from fedgestalt.exchange.view import BoardView
 from fedgestalt.secagg.messages import Message
 from fedgestalt.silo.config import SiteConfig
 from fedgestalt.silo.round import GrantRefusal, RoundWork
@@ -37,20 +40,23 @@ class Agent:
         self._identity = Identity.load(site.identity_file)
         self._client = self._connect("tasks")
         self._rounds: dict[str, RoundWork] = {}
-        self._tasks: dict[str, Mapping[str, Any]] = {}
+        self._tasks: dict[str, SiloTaskDocument] = {}
+        self._refused: dict[str, str] = {}
         self._reported: dict[str, Mapping[str, Any]] = {}
         self._events: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
         self._stopping = threading.Event()
 
     def _connect(self, purpose: str) -> BoardClient:
         """A client of its own per thread: connections and chain states are not shared."""
-        return BoardClient.for_silo(
-            self._site.exchange_url,
-            ca_file=self._site.ca_file,
-            name=self._site.name,
-            identity=self._identity,
-            hub_key=self._site.hub_key,
-            state=self._site.state / f"chain-{purpose}.json",
+        site = self._site
+        credential = KeyCredential(self._identity, Role.SILO, site.name, site.hub_key)
+        return BoardClient(
+            site.exchange_url,
+            site.ca_file,
+            credential,
+            name=site.name,
+            hub_key=site.hub_key,
+            state=FileChainState(site.state / "chain" / purpose),
         )
 
     def run(self) -> None:
@@ -81,9 +87,9 @@ class Agent:
 
     def _handle(self, kind: str, item: Any) -> None:
         if kind == "task":
-            document: Mapping[str, Any] = item
-            self._tasks[document["metadata"]["name"]] = document
-            uid = document["spec"]["roundUID"]
+            document: SiloTaskDocument = item
+            self._tasks[document.name] = document
+            uid = document.spec["roundUID"]
             if uid not in self._rounds:
                 self._rounds[uid] = RoundWork(self._site, self._identity, uid, self._connect(uid[:8]))
                 threading.Thread(
@@ -92,31 +98,31 @@ class Agent:
             self._offer(document)
         elif kind == "entry":
             uid, entry = item
-            self._rounds[uid].on_message(Message.decode(entry.message), complete=entry.complete)
+            self._rounds[uid].on_message(entry.seq, Message.decode(entry.message), complete=entry.complete)
+        elif kind == "rewound":
+            uid, detail = item
+            log.error("%s", detail)
+            self._rounds[uid].rewound(detail)
 
     def _offer_tasks(self) -> None:
         for document in list(self._tasks.values()):
             self._offer(document)
 
-    def _offer(self, document: Mapping[str, Any]) -> None:
-        spec = document["spec"]
+    def _offer(self, document: SiloTaskDocument) -> None:
+        spec = document.spec
         work = self._rounds[spec["roundUID"]]
-        if work.finished or document["metadata"]["name"] in self._refused:
+        if work.finished or document.name in self._refused:
             return
         try:
             work.on_task(spec["kind"], spec["digest"], spec["attempt"])
         except GrantRefusal as refusal:
             log.warning("refused: %s", refusal)
-            self._refused[document["metadata"]["name"]] = str(refusal)
-
-    @property
-    def _refused(self) -> dict[str, str]:
-        return self.__dict__.setdefault("_refusals", {})  # type: ignore[no-any-return]
+            self._refused[document.name] = str(refusal)
 
     def _report(self) -> None:
         """Tell the hub where the tasks stand, when something changed."""
         for name, document in self._tasks.items():
-            work = self._rounds[document["spec"]["roundUID"]]
+            work = self._rounds[document.spec["roundUID"]]
             if name in self._refused:
                 status: Mapping[str, Any] = {
                     "phase": "Failed",
@@ -124,7 +130,7 @@ class Agent:
                     "message": self._refused[name],
                 }
             else:
-                status = work.task_status(document["spec"]["kind"])
+                status = work.task_status(document.spec["kind"])
             if self._reported.get(name) != status:
                 try:
                     self._client.put_task_status(name, status)
@@ -137,24 +143,31 @@ class Agent:
 
     def _follow_tasks(self) -> None:
         client = self._connect("tasks-poll")
+        revision, known = 0, dict[str, int]()
         while not self._stopping.is_set():
             try:
-                for document in client.tasks(wait=POLL_SECONDS):
-                    self._events.put(("task", document))
+                documents, revision = client.tasks(POLL_SECONDS, after=revision)
             except ExchangeError as error:
                 log.warning("tasks: %s", error)
                 self._stopping.wait(RETRY_SECONDS)
+                continue
+            for document in documents:
+                if known.get(document.name) != document.revision:
+                    known[document.name] = document.revision
+                    self._events.put(("task", document))
 
     def _follow_board(self, uid: str) -> None:
-        client = self._connect(f"board-{uid[:8]}")
-        after = 0
+        view = BoardView(self._connect(f"board-{uid[:8]}"), uid)
         while not self._stopping.is_set():
             try:
-                entries: list[Entry] = client.entries(uid, after, wait=POLL_SECONDS)
+                changed = view.refresh(POLL_SECONDS)
+            except BoardRewoundError as error:
+                # Never mended by waiting: someone set the board back, perhaps to make this silo repeat itself.
+                self._events.put(("rewound", (uid, str(error))))
+                return
             except ExchangeError as error:
                 log.warning("board: %s", error)
                 self._stopping.wait(RETRY_SECONDS)
                 continue
-            for entry in entries:
+            for entry in changed:
                 self._events.put(("entry", (uid, entry)))
-                after = entry.seq

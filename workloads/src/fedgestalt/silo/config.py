@@ -29,6 +29,8 @@ class SiteConfig:
     """Contract name of a dataset -> folder of the cohort at this site."""
     seed_file: Path
     """The site secret that local training seeds derive from, 32 bytes."""
+    workload: tuple[str, ...] = ("python", "-m", "fedgestalt.training.entry")
+    """The command that ``train --task FILE`` and ``encode --task FILE`` are appended to."""
 
     @property
     def work(self) -> Path:
@@ -71,6 +73,7 @@ def load_site_config(path: Path) -> SiteConfig:
             grant_file=at(document["grant"]),
             datasets={name: at(folder) for name, folder in document["datasets"].items()},
             seed_file=at(document["seed"]),
+            **({"workload": tuple(document["workload"])} if "workload" in document else {}),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise SiteConfigError(f"{path}: field {error} is missing or malformed.") from error

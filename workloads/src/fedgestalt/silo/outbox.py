@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Protocol
 
 from fedgestalt.secagg.messages import Message, Slot
@@ -16,7 +17,7 @@ class Board(Protocol):
         """Post an encoded envelope; the same bytes again are no error."""
         ...
 
-    def upload(self, round_uid: str, digest: str, data: object) -> None:
+    def upload(self, round_uid: str, digest: str, data: bytes | Path) -> None:
         """Send a blob (bytes or path) in resumable chunks."""
         ...
 

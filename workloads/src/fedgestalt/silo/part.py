@@ -34,8 +34,8 @@ from fedgestalt.secagg.effects import (
     Summed,
     Void,
 )
-from fedgestalt.secagg.messages import FaultReason, Kind, Message
 from fedgestalt.secagg.errors import BoundExceededError, NonFiniteError, SpoolLostError
+from fedgestalt.secagg.messages import FaultReason, Kind, Message
 from fedgestalt.secagg.quantise import dequantise, quantise, two_significant_bits
 from fedgestalt.secagg.session import SiloSession
 from fedgestalt.silo.models import GlobalModel, ModelStore

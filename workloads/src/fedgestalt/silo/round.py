@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from fedgestalt.crypto.encoding import encode as canonical
 from fedgestalt.crypto.keys import Identity, Purpose
-from fedgestalt.files import private_directory
+from fedgestalt.files import private_directory, write_atomic
 from fedgestalt.flake import SiloRows
 from fedgestalt.secagg.computation import Computation
 from fedgestalt.secagg.messages import FaultReason, Kind, Message
@@ -133,8 +133,10 @@ class RoundWork:
 
     # ------------------------------------------------------------------ the board
 
-    def on_message(self, message: Message, *, complete: bool) -> None:
-        """A message of the board, in order."""
+    def on_message(self, seq: int, message: Message, *, complete: bool) -> None:
+        """A message of the board, in order; one that became complete comes again and is not news."""
+        if seq <= len(self._log):
+            return
         self._log.append(message)
         if self._part is not None and message.slot.enrolment == self._attempt:
             self._deliver(message)
@@ -155,6 +157,11 @@ class RoundWork:
             self._sign(message)
         elif kind in (Kind.RELEASED, Kind.FAILED):
             self._finish()
+
+    def rewound(self, detail: str) -> None:
+        """The board was set back: this silo takes no further part in the enrolment."""
+        if self._part is not None:
+            self._part.fault(FaultReason.BOARD_REWOUND, detail)
 
     # ------------------------------------------------------------------ trainer and encoder
 
@@ -180,6 +187,7 @@ class RoundWork:
         self._workloads[name] = Workload(
             name,
             task,
+            command=self._site.workload,
             directory=private_directory(self._directory / name),
             logs=self._directory / "logs",
             threads=spec["training"]["resources"].get("threads", 1),
@@ -293,6 +301,7 @@ class RoundWork:
         self.finished = True
         assert self._part is not None
         self._part.session.close()
+        write_atomic(self._directory / "finished", b"")
 
     def stop(self) -> None:
         """End the processes and the link; everything goes on after a restart."""

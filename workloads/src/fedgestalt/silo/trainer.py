@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +22,18 @@ class Workload:
     """One command over one task file, restarted after a kill or a failure that a restart can mend."""
 
     def __init__(
-        self, name: str, task: Mapping[str, Any], *, directory: Path, logs: Path, threads: int
+        self,
+        name: str,
+        task: Mapping[str, Any],
+        *,
+        command: Sequence[str],
+        directory: Path,
+        logs: Path,
+        threads: int,
     ) -> None:
         """``name`` is ``train`` or ``encode``; ``task`` goes into a file, never into arguments."""
         self.name = name
+        self._command = [*command, name]
         self._file = directory / f"{name}.json"
         self._directory, self._log = directory, logs / f"{name}.log"
         self._environment = {
@@ -50,7 +58,7 @@ class Workload:
         if self._child is None:
             self._child = spawn(
                 self.name,
-                ["python", "-m", "fedgestalt.training.entry", self.name, "--task", str(self._file)],
+                [*self._command, "--task", str(self._file)],
                 directory=self._directory,
                 log=self._log,
                 environment=self._environment,
