@@ -89,10 +89,11 @@ def _header(result: ReportInput) -> str:
         if cohort.synthetic
         else ""
     )
+    lede = escape(headline(result)).replace(" %", "&#160;%")
     return (
         f"<header>\n<h1>fedgestalt: {escape(kind)} {escape(cohort.name)}, {escape(cohort.split)} split, "
         f"seed {result.seed}</h1>\n"
-        f'<p class="lede">{escape(headline(result))}</p>\n{warning}\n<dl class="facts">{cells}</dl>\n</header>'
+        f'<p class="lede">{lede}</p>\n{warning}\n<dl class="facts">{cells}</dl>\n</header>'
     )
 
 
@@ -144,9 +145,7 @@ def _round(result: ReportInput) -> str:
         alt = (
             "Dots for each secure aggregation and silo, filled where the sum holds its update; listed below."
         )
-        parts.append(
-            "<h3>Secure aggregations: whose updates are in each sum, and the model that came of it</h3>"
-        )
+        parts.append("<h3>Secure aggregations: whose updates each sum holds (filled), and its model</h3>")
         parts.append(_plot(plots.timeline(names, result.aggregations), alt, small=True))
         parts.append(sums_table(result))
     else:
