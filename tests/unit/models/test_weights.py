@@ -1,10 +1,12 @@
+import json
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
-from fedgestalt.models.digest import file_digest
+from fedgestalt.models.bundle import module_tensors
+from fedgestalt.models.digest import file_digest, model_hash
 from fedgestalt.models.registry import build_extractor
 from fedgestalt.models.weights import (
     SEARCH_PATH_VARIABLE,
@@ -13,6 +15,7 @@ from fedgestalt.models.weights import (
     find_weights,
     load_initial_weights,
     read_tensors,
+    shipped_weights,
 )
 
 
@@ -69,3 +72,13 @@ def test_a_whole_checkpoint_is_told_from_a_state_dict(tmp_path: Path) -> None:
     torch.save({"model": {"w": torch.zeros(1)}, "epoch": 3}, path)
     with pytest.raises(WeightsMismatch, match="state dict"):
         read_tensors(path)
+
+
+@pytest.mark.parametrize("name", sorted(shipped_weights()))
+def test_shipped_weights_are_what_their_card_says(name: str) -> None:
+    path = shipped_weights()[name]
+    card = json.loads(path.with_suffix(".json").read_text())
+    extractor = build_extractor(card["extractor"])
+    assert load_initial_weights(extractor, name, card["digest"]) == path
+    assert model_hash(module_tensors(extractor)) == card["modelHash"]
+    assert card["synthetic"] is True
