@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from fedgestalt.secagg.errors import SessionError
 from fedgestalt.secagg.kinds import Kind
 from fedgestalt.secagg.quantise import dequantise, quantise
 
@@ -88,3 +89,16 @@ def test_a_retry_with_a_wider_bound_waits_for_the_vector_quantised_anew(make_fed
     expected = federation.expected("r50", 1, federation.names, scale=16)
     assert np.array_equal(federation.silos["berlin"].sums["r50", 1], expected)
     assert not np.array_equal(expected, federation.expected("r50", 1, federation.names))
+
+
+def test_a_vector_under_the_bounds_of_another_try_is_never_sent(make_federation):
+    federation = make_federation(4)
+    assert federation.enrol()
+    federation.pump()
+    silo = federation.silos["berlin"]
+    silo.submit = silo.work = lambda *_: None
+    federation.decide(Kind.RETRY, {"reason": "BoundExceeded", "scale": 16}, ("r50", 1, 1))
+    with pytest.raises(SessionError, match="16 times"):
+        silo.session.submit("r50", 1, federation.vector("berlin", "r50", 1), scale=1)
+    outcome, _ = federation._try(("r50", 1, 2), None)
+    assert outcome == ("aachen", "coburg", "dresden")

@@ -10,7 +10,7 @@ from fedgestalt.crypto.delegation import Delegation
 from fedgestalt.crypto.keys import Identity, SigningKey
 from fedgestalt.crypto.masks import Mask
 from fedgestalt.secagg import attempt as attempt_module
-from fedgestalt.secagg.context import pair_key
+from fedgestalt.secagg.context import pair_key, try_context
 from fedgestalt.secagg.effects import Fault, Ignored, Post, Summed
 from fedgestalt.secagg.keyring import TrySecrets
 from fedgestalt.secagg.kinds import FaultReason, Kind
@@ -140,6 +140,20 @@ def test_different_global_models_are_noticed_before_any_share_leaves(make_federa
     assert all(FaultReason.MODEL_MISMATCH in reasons(federation, name) for name in federation.names)
 
 
+def test_a_context_names_all_that_it_is_bound_to():
+    base = (b"\0" * 32, "r50", 1, 1, {"a": b"\1" * 32, "b": b"\2" * 32}, b"\3" * 32)
+    others = [
+        (b"\1" * 32, *base[1:]),
+        (base[0], "r18", *base[2:]),
+        (*base[:2], 2, *base[3:]),
+        (*base[:3], 2, *base[4:]),
+        (*base[:4], {"a": b"\1" * 32}, base[5]),
+        (*base[:4], {"a": b"\2" * 32, "b": b"\1" * 32}, base[5]),
+        (*base[:5], b"\4" * 32),
+    ]
+    assert len({try_context(*base), *(try_context(*other) for other in others)}) == 8
+
+
 def test_masks_do_not_cancel_between_silos_with_different_models(make_federation):
     # Even a silo that skipped the check could not help the hub: ctx, and so every mask, names the model.
     secrets = TrySecrets(b"\7" * 32)
@@ -176,6 +190,7 @@ def test_another_blob_than_the_announced_sum_is_caught(make_federation):
     )
     assert post.message.slot.kind is Kind.FAULT
     assert fault.reason is FaultReason.CHECK_FAILED
+    assert "not the blob" in fault.detail
 
 
 def test_a_sum_without_one_silo_is_caught(make_federation):
@@ -242,6 +257,48 @@ def test_a_true_identity_beside_a_strangers_signature_is_not_believed(make_feder
     message = enrol_message(federation, "dresden", stranger, claimed=claimed)
     (effect,) = federation.silos["aachen"].session.on(message)
     assert isinstance(effect, Ignored)
+
+
+def test_a_silo_cannot_put_another_identity_behind_its_own(make_federation):
+    federation = make_federation(4)
+    federation.silos["aachen"].enrol(1)
+    theirs = enrol_message(federation, "dresden", Identity.from_seed(b"\11" * 32))
+    message = sign(theirs.slot, theirs.body, (), federation.silos["dresden"].identity)
+    (effect,) = federation.silos["aachen"].session.on(message)
+    assert isinstance(effect, Ignored)
+    assert "not the one in the computation" in effect.why
+
+
+def test_a_confirmation_of_another_key_is_refused(make_federation):
+    federation = make_federation(4)
+    coburg = federation.silos["coburg"]
+    coburg.die = (Kind.CONFIRM, "before")
+    assert not_enrolled(federation)
+    slot = Slot(ROUND, 1, "", 0, 0, Kind.CONFIRM, "coburg")
+    federation.board.post(sign(slot, {"mac": bytes(32)}, (), coburg.session._secrets.signing))
+    federation.pump()
+    assert reasons(federation, "aachen") == [FaultReason.CONFIRMATION_MISMATCH]
+    federation.decide(Kind.ENROLLED, {"h": coburg.session.h, "silos": list(federation.names)})
+    assert not any(silo.session.enrolled for silo in federation.live)
+
+
+def test_enrolled_is_not_believed_before_all_have_confirmed(make_federation):
+    federation = make_federation(4)
+    federation.silos["coburg"].die = (Kind.CONFIRM, "before")
+    assert not_enrolled(federation)
+    h = federation.silos["aachen"].session.h
+    federation.decide(Kind.ENROLLED, {"h": h, "silos": list(federation.names)})
+    assert reasons(federation, "aachen") == [FaultReason.CONFIRMATION_MISMATCH]
+    assert not federation.silos["aachen"].session.enrolled
+
+
+def not_enrolled(federation):
+    """Enrol up to the confirmations."""
+    for silo in federation.silos.values():
+        silo.enrol(1)
+    federation.pump()
+    federation.decide(Kind.ROSTER, {"silos": list(federation.names)})
+    return not any(silo.session.enrolled for silo in federation.silos.values())
 
 
 def test_a_delegation_of_another_enrolment_is_not_believed(make_federation):
@@ -337,6 +394,15 @@ def test_an_accept_of_another_context_does_not_count(make_federation):
     body = {"ctx": b"\1" * 32, "silos": list(federation.names)}
     (effect,) = session.on(sign(Slot(ROUND, 1, *AT, Kind.ACCEPT, "berlin"), body, (), key))
     assert isinstance(effect, Ignored)
+
+
+def test_an_upload_that_the_silo_does_not_remember_is_not_accepted(make_federation):
+    federation = make_federation(4)
+    up_to(federation, Kind.SURVIVORS)
+    federation.silos["aachen"].store.delete(f"secagg/{ROUND}/1/r50/1/1/masked")
+    federation.decide(Kind.SURVIVORS, {"silos": list(federation.names)}, AT)
+    assert reasons(federation, "aachen") == [FaultReason.SURVIVOR_SET_INVALID]
+    assert "aachen" not in federation.posted(Kind.ACCEPT, AT)
 
 
 # What the hub sees
