@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import socket
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -18,7 +17,7 @@ from fedgestalt.exchange.chain import ChainState, MemoryChainState
 from fedgestalt.exchange.client import BoardClient
 from fedgestalt.exchange.registry import RegisteredSilo, write_registry
 from fedgestalt.exchange.server.app import ServerSettings, create_app
-from fedgestalt.exchange.server.serve import ExchangeServer
+from fedgestalt.exchange.server.serve import ExchangeServer, listen
 from fedgestalt.exchange.storage import EmbeddedStorage, Limits
 from fedgestalt.exchange.tls import TlsFiles, make_tls
 from fedgestalt.exchange.tokens import Credential, KeyCredential, Role
@@ -82,7 +81,7 @@ class Federation:
             listening.set()
 
         server = ExchangeServer(app, self.tls.certificate, self.tls.key, ready)
-        listener = socket.create_server(("127.0.0.1", self.port))
+        listener = listen("127.0.0.1", self.port)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()
         assert listening.wait(10), "the exchange did not start"

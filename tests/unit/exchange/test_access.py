@@ -26,11 +26,9 @@ class Fixed:
 
 def refused_with(federation: Federation, token: str, name: str = "west") -> Code:
     client = federation.client(name, credential=Fixed(token))
+    ask = client.silos if name == "hub" else client.tasks
     with pytest.raises(RefusedError) as refusal:
-        if name == "hub":
-            client.silos()
-        else:
-            client.tasks()
+        ask()
     return refusal.value.code
 
 
