@@ -8,13 +8,13 @@ from ..api.reasons import RoundReason
 from .context import Context, Draft
 
 
-def quorum_lost(ctx: Context, out: Draft, failed: Collection[str]) -> None:
-    """Fail the round and name the silos and their faults."""
+def quorum_lost(ctx: Context, out: Draft, failed: Collection[str], otherwise: str = "fault") -> None:
+    """Fail the round and name the silos and their faults; `otherwise` stands for those without one."""
     faults = {f.sender: str(f.body.get("reason", "fault")) for f in ctx.board.faults(ctx.enrolment)}
     tasks = ctx.observed.tasks
     for silo in failed:
         task = tasks.get(ctx.task(silo))
         if silo not in faults and task is not None:
             faults[silo] = task.reason or "task failed"
-    named = ", ".join(f"{silo} ({faults.get(silo, 'fault')})" for silo in sorted(failed))
+    named = ", ".join(f"{silo} ({faults.get(silo, otherwise)})" for silo in sorted(failed))
     out.fail(RoundReason.QUORUM_LOST, f"{ctx.need} of {len(ctx.roster)} silos are needed; failed: {named}")

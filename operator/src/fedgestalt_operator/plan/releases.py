@@ -49,14 +49,14 @@ def step_releasing(ctx: Context, out: Draft) -> None:
         out.decide(ctx.at, Kind.MANIFEST, {"digest": hashlib.sha256(blob).digest()}, [blob])
         return
     digest = manifest.body["digest"]
-    signed = {s: e for s, e in ctx.board.silos(Kind.SIGN, ctx.at).items() if e.body["digest"] == digest}
-    step = gather(
-        ctx, signed, ctx.roster, needed=ctx.need, floor=manifest.received, excused=ctx.excused(ctx.at)
-    )
+    said = ctx.board.silos(Kind.SIGN, ctx.at)
+    signed = {s: e for s, e in said.items() if e.body["digest"] == digest}
+    excused = ctx.excused(ctx.at) | (said.keys() - signed.keys())
+    step = gather(ctx, signed, ctx.roster, needed=ctx.need, floor=manifest.received, excused=excused)
     if step.complete:
         out.decide(ctx.at, Kind.RELEASED, {"digest": digest, "signers": list(step.arrived)})
     elif step.hopeless:
-        quorum_lost(ctx, out, step.missing)
+        quorum_lost(ctx, out, step.missing, "signed another manifest")
     else:
         state_waits(ctx, out, step, "sign the release", manifest.received)
 
