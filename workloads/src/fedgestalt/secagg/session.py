@@ -165,7 +165,9 @@ class SiloSession:
     def fault(self, reason: FaultReason, detail: str, member: str = "", t: int = 0) -> list[Effect]:
         """Post a fault that the agent found; at the open try of (member, t) if given. Never put data in
         ``detail``."""
-        at = self._aggregation(member, t).current.at if member and t else (member, t, 0)
+        at = ("", 0, 0)
+        if member and t and self.enrolled:
+            at = self._aggregation(member, t).current.at
         return self._pen.fault(reason, detail, at)
 
     def message(
