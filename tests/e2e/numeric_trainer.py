@@ -40,16 +40,19 @@ def train(task: dict, link: AgentLink, seed: bytes) -> None:
             link.aggregate(member, t, update(seed, member, t))
 
 
+def embedding(photo: dict[str, str]) -> np.ndarray:
+    """A unit vector near that of the photo's syndrome, but not too near."""
+    vector = rng("syndrome", photo["syndrome"]).normal(size=32) + 1.6 * rng("photo", photo["image"]).normal(size=32)
+    return vector / np.linalg.norm(vector)
+
+
 def encode(task: dict, link: AgentLink, seed: bytes) -> None:
     del seed
     with (Path(task["cohort"]) / "manifest.csv").open(newline="") as file:
         photos = list(csv.DictReader(file))
     rows, vectors = [], []
     for photo in photos:
-        vector = rng("syndrome", photo["syndrome"]).normal(size=32) + 0.8 * rng(
-            "photo", photo["image"]
-        ).normal(size=32)
-        vectors.append(vector / np.linalg.norm(vector))
+        vectors.append(embedding(photo))
         splits = [int(n) for n in photo["test_splits"].split()]
         rows.append(
             {
