@@ -59,7 +59,6 @@ class Transport:
         json: Any = None,
         headers: Mapping[str, str] | None = None,
         poll: float = 0.0,
-        deadline: float | None = None,
     ) -> httpx.Response:
         """Send one request below ``/v1``; ``poll`` seconds of a long poll are added to the times allowed.
 
@@ -67,7 +66,7 @@ class Transport:
             RefusedError: the exchange refused, or its disk stayed full for the whole deadline.
             UnreachableError: no useful answer within the deadline.
         """
-        end = time.monotonic() + (self._deadline if deadline is None else deadline) + poll
+        end = time.monotonic() + self._deadline + poll
         pause = _FIRST_PAUSE
         while True:
             failure, final = self._attempt(method, path, end, poll, params, content, json, headers)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from fedgestalt.exchange.client import BoardClient
+from fedgestalt.exchange.errors import ExchangeError
 from fedgestalt.exchange.listing import Entry
 
 
@@ -30,7 +31,12 @@ class BoardView:
         changed: list[Entry] = []
         while True:
             after = len(self._entries)
-            listing = self._client.listing(self._round, after=after, since=self._revision, wait=wait)
+            try:
+                listing = self._client.listing(self._round, after=after, since=self._revision, wait=wait)
+            except ExchangeError:
+                if changed:  # what came is not lost to the caller; the error comes again at the next call
+                    return changed
+                raise
             for seq in listing.completed:
                 if seq <= after and not self._entries[seq - 1].complete:
                     self._entries[seq - 1] = replace(self._entries[seq - 1], complete=True)

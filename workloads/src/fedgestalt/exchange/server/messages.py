@@ -89,6 +89,8 @@ async def list_messages(
     def read() -> Page:
         # Before the computation is there a silo may wait for it, and sees nothing.
         if caller.identity is not None:
+            # Once more after the wait: a silo that was revoked meanwhile learns nothing new.
+            state.registry.identity(caller.name, now=state.settings.clock())
             if roster(state, round_uid) is None:
                 return Page((), (), 0, 0, None)
             require_member(state, round_uid, caller.name, caller.identity)
