@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
 from fedgestalt.exchange.chain import ChainState, Position, Receipt, genesis
 from fedgestalt.exchange.errors import UntrustedExchangeError
+from fedgestalt.exchange.link import SiloPresence, SiloTaskDocument, parse_silos, parse_tasks
 from fedgestalt.exchange.listing import Entry, Listing, Page, verify_page
 from fedgestalt.exchange.tokens import Credential
 from fedgestalt.exchange.transfer import download_blob, upload_blob
@@ -20,34 +20,6 @@ from fedgestalt.secagg.messages import Message
 __all__ = ["BoardClient", "Entry", "Listing", "SiloPresence", "SiloTaskDocument"]
 
 MAX_WAIT: Final = 25.0
-
-
-@dataclass(frozen=True, slots=True)
-class SiloTaskDocument:
-    """A task as it lies on the exchange; ``spec`` is the hub's, ``status`` the silo's."""
-
-    name: str
-    spec: Mapping[str, Any]
-    status: Mapping[str, Any]
-    revision: int
-
-
-@dataclass(frozen=True, slots=True)
-class SiloPresence:
-    """What the exchange knows of a silo; times in seconds by its clock.
-
-    Attributes:
-        last_heard: None: not since the exchange started at ``serving_since``.
-        now: the exchange's clock when it answered.
-    """
-
-    name: str
-    identity: bytes
-    accepted: bool
-    version: str
-    last_heard: float | None
-    serving_since: float
-    now: float
 
 
 class BoardClient:
@@ -227,7 +199,7 @@ class BoardClient:
         wait = min(max(wait, 0.0), MAX_WAIT)
         response = self._transport.request("GET", "/tasks", params={"after": after, "wait": wait}, poll=wait)
         content = response.json()
-        return _tasks(content), int(content["revision"])
+        return parse_tasks(content), int(content["revision"])
 
     def put_task_status(self, task: str, status: Mapping[str, Any]) -> None:
         """Say how a task stands (a JSON object of at most 64 KiB)."""
@@ -250,27 +222,8 @@ class BoardClient:
 
     def silo_tasks(self, silo: str) -> list[SiloTaskDocument]:
         """A silo's tasks with what it says of them."""
-        return _tasks(self._transport.request("GET", f"/silos/{silo}/tasks").json())
+        return parse_tasks(self._transport.request("GET", f"/silos/{silo}/tasks").json())
 
     def silos(self) -> list[SiloPresence]:
         """All registered silos and when they were last heard."""
-        content = self._transport.request("GET", "/silos").json()
-        return [
-            SiloPresence(
-                name=item["name"],
-                identity=bytes.fromhex(item["identity"]),
-                accepted=item["accepted"],
-                version=item["version"],
-                last_heard=item["lastHeard"],
-                serving_since=content["servingSince"],
-                now=content["now"],
-            )
-            for item in content["silos"]
-        ]
-
-
-def _tasks(content: Mapping[str, Any]) -> list[SiloTaskDocument]:
-    return [
-        SiloTaskDocument(item["name"], item["spec"], item["status"], item["revision"])
-        for item in content["tasks"]
-    ]
+        return parse_silos(self._transport.request("GET", "/silos").json())

@@ -1,0 +1,75 @@
+"""What travels beside the board: tasks down, their status up, and when silos were last heard."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fedgestalt.exchange.errors import UntrustedExchangeError
+
+
+@dataclass(frozen=True, slots=True)
+class SiloTaskDocument:
+    """A task as it lies on the exchange; ``spec`` is the hub's, ``status`` the silo's."""
+
+    name: str
+    spec: Mapping[str, Any]
+    status: Mapping[str, Any]
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class SiloPresence:
+    """What the exchange knows of a silo; times in seconds by its clock.
+
+    Attributes:
+        last_heard: None: not since the exchange started at ``serving_since``.
+        now: the exchange's clock when it answered.
+    """
+
+    name: str
+    identity: bytes
+    accepted: bool
+    version: str
+    last_heard: float | None
+    serving_since: float
+    now: float
+
+
+def parse_tasks(content: Any) -> list[SiloTaskDocument]:
+    """Read a listing of tasks.
+
+    Raises:
+        UntrustedExchangeError: malformed.
+    """
+    try:
+        return [
+            SiloTaskDocument(item["name"], dict(item["spec"]), dict(item["status"]), int(item["revision"]))
+            for item in content["tasks"]
+        ]
+    except (KeyError, TypeError, ValueError) as error:
+        raise UntrustedExchangeError("the exchange's listing of tasks is malformed") from error
+
+
+def parse_silos(content: Any) -> list[SiloPresence]:
+    """Read a listing of silos.
+
+    Raises:
+        UntrustedExchangeError: malformed.
+    """
+    try:
+        return [
+            SiloPresence(
+                name=item["name"],
+                identity=bytes.fromhex(item["identity"]),
+                accepted=item["accepted"],
+                version=item["version"],
+                last_heard=None if item["lastHeard"] is None else float(item["lastHeard"]),
+                serving_since=float(content["servingSince"]),
+                now=float(content["now"]),
+            )
+            for item in content["silos"]
+        ]
+    except (KeyError, TypeError, ValueError) as error:
+        raise UntrustedExchangeError("the exchange's listing of silos is malformed") from error
