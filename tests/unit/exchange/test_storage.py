@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from fedgestalt.exchange.chain import extend, genesis
-from fedgestalt.exchange.errors import BoardFullError, Code, RefusedError, SlotTakenError
+from fedgestalt.exchange.errors import BoardFullError, Code, ExchangeError, RefusedError, SlotTakenError
 from fedgestalt.exchange.storage import BoardStorage, EmbeddedStorage, Limits, NewMessage
 
 from .conftest import digest_of
@@ -310,3 +310,11 @@ def test_the_boards_files_are_private(tmp_path: Path) -> None:
     assert (tmp_path / "board").stat().st_mode & 0o077 == 0
     assert (tmp_path / "board" / "board.sqlite").stat().st_mode & 0o077 == 0
     storage.close()
+
+
+def test_one_board_is_served_by_one_exchange(tmp_path: Path) -> None:
+    storage = EmbeddedStorage(tmp_path, Limits(reserve_bytes=0))
+    with pytest.raises(ExchangeError, match="another exchange"):
+        EmbeddedStorage(tmp_path)
+    storage.close()
+    EmbeddedStorage(tmp_path).close()

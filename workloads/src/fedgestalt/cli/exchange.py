@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import ssl
 from pathlib import Path
 
 import click
@@ -81,6 +82,11 @@ def serve(
     try:
         app = create_app(ServerSettings(hub_key=key, silos=silos), storage)
         run(app, host=host, port=port, certificate=tls_cert, key=tls_key, ready=ready)
+    except ssl.SSLError as error:
+        raise click.ClickException(
+            f"{tls_cert}, {tls_key}: not a certificate and its key in PEM form ({error.reason}). "
+            "`fedgestalt exchange init-tls` makes a pair."
+        ) from error
     except OSError as error:
         what = f"{host}:{port}: {error.strerror or error}"
         if error.errno == errno.EADDRINUSE:

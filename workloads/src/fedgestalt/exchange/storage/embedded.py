@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 from collections.abc import Sequence
 from pathlib import Path
+from typing import BinaryIO
 
-from fedgestalt.exchange.errors import Code, refused
+from fedgestalt.exchange.errors import Code, ExchangeError, refused
 from fedgestalt.exchange.storage.base import (
     MAX_CHUNK_BYTES,
     Appended,
@@ -28,7 +30,13 @@ class EmbeddedStorage:
     """A :class:`BoardStorage` for one process, in ``directory`` (made with mode 0700 if absent)."""
 
     def __init__(self, directory: Path, limits: Limits | None = None) -> None:
+        """Open or make the board.
+
+        Raises:
+            ExchangeError: another process serves it, or another version wrote it.
+        """
         private_directory(directory)
+        self._lock = _sole_owner(directory / "lock")
         self._limits = limits or Limits()
         self._db = Database(directory / "board.sqlite", self._limits)
         self._messages = MessageTable(self._db, self._limits)
@@ -130,3 +138,20 @@ class EmbeddedStorage:
     def close(self) -> None:
         """See :meth:`BoardStorage.close`."""
         self._db.close()
+        self._lock.close()
+
+
+def _sole_owner(path: Path) -> BinaryIO:
+    """Hold the directory's lock: waiters are woken in memory, so two servers on one board would miss messages.
+
+    The kernel releases it with the process, however that ends.
+    """
+    file = path.open("ab")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        file.close()
+        raise ExchangeError(
+            f"{path.parent}: another exchange serves this board. End it first, or choose another directory."
+        ) from error
+    return file
