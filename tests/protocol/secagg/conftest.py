@@ -12,20 +12,8 @@ import pytest
 from fedgestalt.crypto.keys import Identity
 from fedgestalt.secagg.aggregate import Coordinates, aggregate
 from fedgestalt.secagg.computation import Computation, need, quorum
-from fedgestalt.secagg.effects import (
-    Advanced,
-    Enrolled,
-    Fault,
-    Fetch,
-    Ignored,
-    Masked,
-    Post,
-    Retry,
-    Skipped,
-    Summed,
-    Void,
-)
-from fedgestalt.secagg.errors import AggregateError, SpoolLostError
+from fedgestalt.secagg.effects import Advanced, Fetch, Masked, Post, Retry, Skipped, Summed
+from fedgestalt.secagg.errors import AggregateError
 from fedgestalt.secagg.kinds import Kind
 from fedgestalt.secagg.messages import Message, Slot, sign
 from fedgestalt.secagg.session import SiloSession
@@ -360,13 +348,3 @@ class Federation:
 def make_federation():
     """Makes a federation; keyword arguments as of Federation."""
     return Federation
-
-
-__all__ = [
-    "Enrolled",
-    "Fault",
-    "Federation",
-    "Ignored",
-    "SpoolLostError",
-    "Void",
-]
