@@ -7,7 +7,6 @@ store before an effect that depends on it is returned, and all messages come out
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 from collections.abc import Mapping
 from typing import Any, Final
@@ -89,7 +88,7 @@ class SiloSession:
         self._party: Party | None = None
         self._aggregations: dict[tuple[str, int], Aggregation] = {}
         self._fetching: dict[str, Aggregation] = {}
-        self._seen: dict[Slot, bytes] = {}
+        self._seen: dict[Slot, Message] = {}
 
     def open(self) -> list[Effect]:
         """Post ``enrol``."""
@@ -107,10 +106,9 @@ class SiloSession:
             self.verify(message)
         except SignatureError as error:
             return [Ignored(slot, str(error))]
-        digest = hashlib.sha256(message.encode()).digest()
         if slot in self._seen:
-            return [] if self._seen[slot] == digest else [Ignored(slot, "its slot was written before")]
-        self._seen[slot] = digest
+            return [] if self._seen[slot] == message else [Ignored(slot, "its slot was written before")]
+        self._seen[slot] = message
         if slot.kind in _ENROLMENT_KINDS:
             return self._on_enrolment(message)
         if slot.kind in AGGREGATION_KINDS:
