@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from ..api.reasons import RoundReason
+from ..api.task import TaskPhase
 from .context import Context, Draft
 
 
@@ -14,7 +15,7 @@ def quorum_lost(ctx: Context, out: Draft, failed: Collection[str], otherwise: st
     tasks = ctx.observed.tasks
     for silo in failed:
         task = tasks.get(ctx.task(silo))
-        if silo not in faults and task is not None:
+        if silo not in faults and task is not None and task.phase is TaskPhase.FAILED:
             faults[silo] = task.reason or "task failed"
     named = ", ".join(f"{silo} ({faults.get(silo, otherwise)})" for silo in sorted(failed))
     out.fail(RoundReason.QUORUM_LOST, f"{ctx.need} of {len(ctx.roster)} silos are needed; failed: {named}")
