@@ -1,0 +1,73 @@
+"""The task file of a site workload: what to train or encode, and where. It holds no secret, only paths to them."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .config import TrainingConfig
+from .errors import TrainingError
+from .fields import ConfigError
+from .parsing import parse_training
+
+
+class TaskError(TrainingError):
+    """A task file that cannot be used; the message names file and field."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """See docs/reference/workload-contract.md.
+
+    Attributes:
+        training: the round's training section.
+        cohort: folder of the silo's photos with its manifest.
+        trained: the syndromes (CURIEs) that the classifier tells apart, in their order.
+        socket: the silo agent's Unix socket.
+        seed_file: file of the site's secret seed.
+        roster: hash of the enrolled roster: what local seeds and checkpoints are bound to.
+        public_seed: what every silo derives the same start from.
+        cache: folder of aligned faces.
+        work: folder for checkpoints and Ray's files, the silo's own.
+    """
+
+    training: TrainingConfig
+    cohort: Path
+    trained: tuple[str, ...]
+    socket: Path
+    seed_file: Path
+    roster: bytes
+    public_seed: bytes
+    cache: Path
+    work: Path
+
+
+def load_task(path: Path) -> Task:
+    """Read a task file.
+
+    Raises:
+        TaskError: absent, not JSON, or a field is missing or malformed.
+    """
+    try:
+        document: Mapping[str, Any] = json.loads(path.read_text())
+    except OSError as error:
+        raise TaskError(f"{path}: {error.strerror}; give the file that the silo agent wrote") from error
+    except ValueError as error:
+        raise TaskError(f"{path}: not JSON ({error})") from error
+    try:
+        return Task(
+            training=parse_training(document["training"], "training"),
+            cohort=Path(document["cohort"]),
+            trained=tuple(sorted(document["vocabulary"]["trained"])),
+            socket=Path(document["socket"]),
+            seed_file=Path(document["seedFile"]),
+            roster=bytes.fromhex(document["roster"]),
+            public_seed=bytes.fromhex(document["publicSeed"]),
+            cache=Path(document["cache"]),
+            work=Path(document["work"]),
+        )
+    except ConfigError as error:
+        raise TaskError(f"{path}: {error}") from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise TaskError(f"{path}: field {error} is missing or malformed") from error
