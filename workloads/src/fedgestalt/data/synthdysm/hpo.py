@@ -12,7 +12,7 @@ from .assets import load_head
 from .effects import EFFECTS
 from .params import Recipe
 
-GAIN = 0.9
+GAIN = 1.4
 """Overall strength of phenotypes; above about 1.2 faces turn into caricatures."""
 _MOST_SEVERITY = 4.5 * GAIN
 """Sum of severities above which all are damped, so that long profiles do not explode."""
@@ -83,7 +83,7 @@ def sample_phenotype(profile: Mapping[str, float], seed: int) -> Phenotype:
     present: dict[str, float] = {}
     for curie in sorted(profile):
         severity = float(np.clip(rng.normal(1, 0.25), 0.45, 1.6)) * GAIN
-        if rng.random() < profile[curie]:
+        if rng.random() < profile[curie] ** 0.5:
             present[curie] = severity
     for group in exclusive():
         rivals = sorted(group & present.keys())

@@ -40,7 +40,7 @@ _IRISES = (
 # Displacements that move a whole feature act on more of the picture than those that reshape it.
 _STRONG = ("trans", "epicanthus", "height", "corner", "age")
 _GLOBAL = ("head-", "neck", "ear-", "forehead")
-SHAPE_SPREAD = 0.36
+SHAPE_SPREAD = 0.20
 """Standard deviation of the shape modes: twice the prototype's, so that strangers differ."""
 
 
