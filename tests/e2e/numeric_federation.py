@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from fedgestalt.local.demo import vocabulary_bytes
+from fedgestalt.data.federation import vocabulary_bytes
 from fedgestalt.local.federation import LocalFederation
 from fedgestalt_operator.kube.validate import validate
 
 TRAINER = Path(__file__).with_name("numeric_trainer.py")
 TRAINED = [f"SYN:F{i:03d}" for i in range(1, 6)]
 RARE = [f"SYN:R{i:03d}" for i in range(1, 4)]
-VOCABULARY = vocabulary_bytes(TRAINED, RARE)
+VOCABULARY = vocabulary_bytes(set(TRAINED), set(RARE))
 
 
 def write_cohort(folder: Path, silo: str, seed: int) -> None:

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fedgestalt.evaluation import EvaluationTable
 from fedgestalt.models.digest import model_hash
 from fedgestalt.silo.models import ModelStore
 
@@ -70,10 +69,11 @@ def test_all_silos_hold_the_model_that_the_manifest_names(undisturbed: dict[str,
 def test_the_table_equals_the_plaintext_evaluation(undisturbed: dict[str, Any]) -> None:
     from .plaintext import plaintext_table
 
-    table = EvaluationTable.from_json(undisturbed["outcome"].table)
+    table = undisturbed["outcome"].table
     expected = plaintext_table(undisturbed["folder"] / "cohorts")
     np.testing.assert_allclose(table.values, expected.values, atol=1e-6)
     np.testing.assert_allclose(table.lower, expected.lower, atol=1e-6)
+    np.testing.assert_allclose(table.replicates, expected.replicates, atol=1e-6)
 
 
 def test_masked_blobs_are_gone_from_the_hub_at_the_end(undisturbed: dict[str, Any]) -> None:
@@ -111,7 +111,7 @@ def test_a_kill_changes_nothing_in_the_result(
     assert hook.done.is_set(), "the moment never came"
     assert outcome.phase == "Succeeded"
     assert final_models(outcome.manifest) == final_models(undisturbed["outcome"].manifest)
-    assert outcome.table == undisturbed["outcome"].table
+    assert outcome.score == undisturbed["outcome"].score
 
 
 def test_the_hub_goes_on_where_it_was_killed(undisturbed: dict[str, Any], tmp_path: Path) -> None:

@@ -13,7 +13,10 @@ from fedgestalt import __version__
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "demo": ("fedgestalt.cli.demo", "Train a federation of hospitals on synthetic faces, on this machine."),
     "run": ("fedgestalt.cli.run", "Run a FederationRound document on this machine."),
-    "evaluate": ("fedgestalt.cli.evaluate", "Federated against centralised and local-only, over seeds and splits."),
+    "evaluate": (
+        "fedgestalt.cli.evaluate",
+        "Federated against centralised and local-only, over seeds and splits.",
+    ),
     "synth": ("fedgestalt.cli.synth", "Render a synthetic cohort, split over silos."),
     "cohort": ("fedgestalt.cli.cohort", "Check, import and partition cohorts of photos."),
     "pretrain": ("fedgestalt.cli.pretrain", "Make the starting weights of the small extractor."),

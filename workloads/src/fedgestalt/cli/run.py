@@ -92,9 +92,9 @@ def command(
         click.echo(f"The round failed: {condition['reason']}: {condition['message']}", err=True)
         raise SystemExit(3)
     if outcome.table is not None:
-        from fedgestalt.evaluation import EvaluationTable, accuracy_table
+        from fedgestalt.evaluation import accuracy_table
 
-        console.print(accuracy_table({"federated": EvaluationTable.from_json(outcome.table)}))
+        console.print(accuracy_table({"federated": outcome.table}))
     console.print(
         f"Round {outcome.uid} succeeded in {outcome.wall_seconds:.0f} s; its files lie in {workdir}."
     )

@@ -31,11 +31,7 @@ def gain_kept(
     A good start alone keeps most of the centralised accuracy, so retention without this says little. Where
     centralised training gained nothing the share does not exist (NaN).
     """
-    begin = _same(start)
-    return _ratio(
-        tuple(f - s for f, s in zip(_same(federated), begin, strict=True)),
-        tuple(c - s for c, s in zip(_same(centralised), begin, strict=True)),
-    )
+    return _ratio(_minus(federated, start), _minus(centralised, start))
 
 
 def report_figures(arms: Mapping[str, EvaluationTable]) -> dict[str, Any]:
@@ -61,6 +57,12 @@ Figures = tuple[NDArray[np.float64], ...]
 
 def _same(table: EvaluationTable) -> Figures:
     return table.values, table.replicates
+
+
+def _minus(table: EvaluationTable, start: EvaluationTable) -> Figures:
+    if table.replicates.shape != start.replicates.shape:
+        return table.values - start.values, np.empty((*table.values.shape, 0))
+    return table.values - start.values, table.replicates - start.replicates
 
 
 def _ratio(above: Figures, below: Figures) -> EvaluationTable:

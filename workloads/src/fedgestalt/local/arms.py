@@ -6,15 +6,23 @@ They exist only on a machine that holds all cohorts: in demonstrations on synthe
 
 from __future__ import annotations
 
+import hashlib
+import io
+import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from fedgestalt.data import SPLITS
+from fedgestalt.data.federation import VOCABULARY
 from fedgestalt.evaluation import EvaluationTable, Layout, evaluate_plaintext, pool
+from fedgestalt.files import write_atomic
 from fedgestalt.training.baselines import Tensors, pooled, train_alone, with_shared_head
 from fedgestalt.training.ensembles import build_ensemble
 from fedgestalt.training.parsing import parse_training
@@ -126,6 +134,53 @@ def shuffled(faces: Pool, training: Mapping[str, Any], public_seed: bytes, seed:
     return centralised(Pool(silos, faces.layout, faces.seed), training, public_seed, seed)
 
 
-def use_threads(threads: int) -> None:
-    """How many threads torch may take in this process."""
-    torch.set_num_threads(threads)
+def run_arm(task: Mapping[str, Any], told: Connection) -> None:
+    """Work on one arm and write its table; the entry point of a process of its own.
+
+    Args:
+        task: arm, training section, evaluation section, cohorts, silos, caches, seed, out.
+        told: gets (fraction, detail) as the work goes on; closed at the end.
+    """
+    torch.set_num_threads(os.cpu_count() or 1)
+    cohorts = Path(task["cohorts"])
+    vocabulary = json.loads((cohorts / VOCABULARY).read_text())
+    faces = Pool.load(
+        {name: cohorts / name for name in task["silos"]},
+        {name: Path(path) for name, path in task["caches"].items()},
+        vocabulary,
+        replicates=task["evaluation"]["bootstrapReplicates"],
+        splits=SPLITS,
+        seed=task["evaluation"]["seed"],
+    )
+    training, seed = task["training"], task["seed"]
+    public = hashlib.sha256(f"fedgestalt arms {seed}".encode()).digest()
+
+    def progress(detail: str, fraction: float) -> None:
+        told.send((fraction, detail))
+
+    match task["arm"]:
+        case "start":
+            table = start(faces, training, public)
+        case "centralised":
+            table = centralised(faces, training, public, seed, progress)
+        case "local_only":
+            table = local_only(faces, training, public, seed, progress)
+        case "shuffled":
+            table = shuffled(faces, training, public, seed)
+        case other:
+            raise ValueError(f"unknown arm {other!r}")
+    write_table(Path(task["out"]), table)
+    told.close()
+
+
+def write_table(path: Path, table: EvaluationTable) -> None:
+    """Keep a table with its bootstrap replicates, which ratios need for their intervals."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, values=table.values, replicates=table.replicates)
+    write_atomic(path, buffer.getvalue(), mode=0o644)
+
+
+def read_table(path: Path) -> EvaluationTable:
+    """What :func:`write_table` wrote."""
+    with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
+        return EvaluationTable.of_replicates(file["values"], file["replicates"])

@@ -1,22 +1,41 @@
-"""The demonstration: synthetic hospitals, one round, the baselines on the same lists, a report.
+"""The demonstration: synthetic hospitals, one federation round, the arms it is measured against, a report.
 
-Each stage leaves a file that says it is done, so that an interrupted demonstration goes on with ``--resume``.
+Every stage leaves files in the folder, so that an interrupted demonstration goes on: photos, the round's directories, and one
+JSON file per arm.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+import multiprocessing
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
+from fedgestalt.data import CohortError
+from fedgestalt.data.federation import VOCABULARY, load_federation, make_federation, partition_cohort
+from fedgestalt.evaluation import EvaluationTable
 from fedgestalt.files import write_atomic
+from fedgestalt.local.document import demo_round
+from fedgestalt.local.federation import FederationError, LocalFederation, Outcome
+from fedgestalt.local.memory import PeakMemory
+from fedgestalt.models.weights import find_weights
+from fedgestalt_operator.kube.validate import validate
+
+Report = Callable[[str, float | None, str], None]
+"""Told of progress: stage, fraction (None: unknown), detail."""
+
+ARMS = ("start", "centralised", "local_only")
 
 
 @dataclass(frozen=True)
 class DemoSettings:
-    """What the demonstration was asked for; another setting in the same folder is refused."""
+    """What the demonstration was asked for; a folder made with other settings is refused."""
 
     tier: str = "demo"
     silos: int = 4
@@ -24,32 +43,182 @@ class DemoSettings:
     seed: int = 0
     workers: int = 0
     data: str = ""
-    communication_rounds: int | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """Canonical form, for comparison with what a folder holds."""
-        return dict(sorted(self.__dict__.items()))
 
 
-@dataclass
-class Stages:
-    """Durations of the stages in seconds, kept in ``stages.json``."""
+@dataclass(frozen=True)
+class DemoResult:
+    """Tables by arm, and what else a report needs."""
 
-    path: Path
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @classmethod
-    def load(cls, path: Path) -> Stages:
-        """What earlier runs in this folder measured."""
-        return cls(path, json.loads(path.read_text()) if path.exists() else {})
-
-    def done(self, name: str, seconds: float) -> None:
-        """Note that a stage took ``seconds``."""
-        self.seconds[name] = round(seconds, 1)
-        write_atomic(self.path, json.dumps(self.seconds, indent=2).encode(), mode=0o644)
+    arms: Mapping[str, EvaluationTable]
+    outcome: Outcome
+    document: Mapping[str, Any]
+    stage_seconds: Mapping[str, float]
+    wall_seconds: float
+    peak_rss_mib: float
 
 
-def vocabulary_bytes(trained: Sequence[str], rare: Sequence[str]) -> bytes:
-    """The vocabulary of a round as canonical JSON."""
-    content = {"trained": sorted(trained), "rare": sorted(rare)}
-    return json.dumps(content, sort_keys=True, separators=(",", ":")).encode()
+class Demo:
+    """One demonstration in one folder."""
+
+    def __init__(self, out: Path, settings: DemoSettings, report: Report = lambda *_: None) -> None:
+        """
+        Raises:
+            FederationError: the folder holds a demonstration with other settings.
+        """
+        self.out, self.settings, self._report = out.resolve(), settings, report
+        self.seconds: dict[str, float] = {}
+        self.out.mkdir(parents=True, exist_ok=True)
+        path = self.out / "settings.json"
+        if path.exists() and json.loads(path.read_text()) != asdict(settings):
+            raise FederationError(
+                f"{out} holds a demonstration with other settings. Give another --out, or remove that folder."
+            )
+        write_atomic(path, json.dumps(asdict(settings), indent=2).encode(), mode=0o644)
+        measured = self.out / "stages.json"
+        if measured.exists():
+            self.seconds = json.loads(measured.read_text())
+
+    @property
+    def cohorts(self) -> Path:
+        """Where the hospitals' photos are."""
+        return self.out / "cohorts"
+
+    @property
+    def workdir(self) -> Path:
+        """Where the federation's processes live."""
+        return self.out / "federation"
+
+    def run(self, *, arms: tuple[str, ...] = ARMS) -> DemoResult:
+        """All stages.
+
+        Raises:
+            FederationError: the round did not end in Succeeded, or a process does not stay up.
+            CohortError: ``--data`` cannot be used.
+        """
+        with PeakMemory() as memory:
+            self._stage("photos", self._photos)
+            document = self._document()
+            outcome = self._stage("federated", lambda: self._federate(document))
+            federated = outcome.table
+            assert federated is not None
+            tables = {"federated": federated}
+            for arm in arms:
+                tables[arm] = self._arm(arm, document)
+        return DemoResult(
+            tables, outcome, document, dict(self.seconds), sum(self.seconds.values()), memory.peak_mib
+        )
+
+    def _stage(self, name: str, work: Callable[[], Any]) -> Any:
+        started = time.perf_counter()
+        result = work()
+        self.seconds[name] = round(self.seconds.get(name, 0.0) + time.perf_counter() - started, 1)
+        write_atomic(self.out / "stages.json", json.dumps(self.seconds, indent=2).encode(), mode=0o644)
+        return result
+
+    def _photos(self) -> None:
+        settings = self.settings
+        if settings.data:
+            partition_cohort(
+                Path(settings.data), self.cohorts, silos=settings.silos, split=settings.split, seed=settings.seed
+            )
+            return
+        make_federation(
+            self.cohorts,
+            tier=settings.tier,
+            silos=settings.silos,
+            split=settings.split,
+            seed=settings.seed,
+            progress=lambda done, total: self._report("photos", done / total, f"{done} of {total} rendered"),
+        )
+
+    def _document(self) -> dict[str, Any]:
+        """The round's document, written to ``round.yaml`` for the coordinator to read."""
+        silos = sorted(load_federation(self.cohorts))
+        vocabulary = (self.cohorts / VOCABULARY).read_bytes()
+        document = demo_round(
+            name=f"demo-{self.settings.tier}-{self.settings.seed}",
+            silos=silos,
+            vocabulary_digest=f"sha256:{hashlib.sha256(vocabulary).hexdigest()}",
+            weights_digest=_digest,
+            non_overlapping=self.settings.split != "near-uniform",
+            tiny=self.settings.tier == "tiny",
+            workers=self.settings.workers,
+        )
+        text = yaml.safe_dump(document, sort_keys=False)
+        write_atomic(self.out / "round.yaml", text.encode(), mode=0o644)
+        return validate(document, source=str(self.out / "round.yaml"))
+
+    def _federate(self, document: Mapping[str, Any]) -> Outcome:
+        done = self.out / "outcome.json"
+        if done.exists():
+            return Outcome(**json.loads(done.read_text()))
+        silos = document["spec"]["silos"]
+        federation = LocalFederation(
+            document,
+            workdir=self.workdir,
+            cohorts={name: self.cohorts / name for name in silos},
+            vocabulary=(self.cohorts / VOCABULARY).read_bytes(),
+            seed=self.settings.seed,
+        )
+        outcome = federation.run(self._on_status)
+        if outcome.phase != "Succeeded" or outcome.table is None:
+            condition = next(c for c in outcome.status["conditions"] if c["type"] == "Succeeded")
+            raise FederationError(
+                f"the round failed: {condition['reason']}: {condition['message']} (logs in {self.workdir / 'logs'})"
+            )
+        write_atomic(done, json.dumps(asdict(outcome)).encode())
+        return outcome
+
+    def _on_status(self, status: Mapping[str, Any]) -> None:
+        from fedgestalt.local.progress import overall_fraction
+
+        summary = status.get("summary", {})
+        parts = [status.get("phase", ""), summary.get("progress", ""), summary.get("waiting", "")]
+        self._report("federated", overall_fraction(status), "  ".join(part for part in parts if part))
+
+    def _arm(self, arm: str, document: Mapping[str, Any]) -> EvaluationTable:
+        """One arm in a process of its own, so that its memory is gone afterwards; its table is kept with its replicates."""
+        path = self.out / "arms" / f"{arm}.npz"
+        if not path.exists():
+            task = {
+                "arm": arm,
+                "training": document["spec"]["training"],
+                "evaluation": document["spec"]["evaluation"],
+                "cohorts": str(self.cohorts),
+                "silos": document["spec"]["silos"],
+                "caches": {name: str(self.workdir / "silos" / name / "work" / "faces") for name in document["spec"]["silos"]},
+                "seed": self.settings.seed,
+                "out": str(path),
+            }
+            self._stage(arm, lambda: self._run_arm(task))
+        from fedgestalt.local.arms import read_table
+
+        return read_table(path)
+
+    def _run_arm(self, task: Mapping[str, Any]) -> None:
+        from fedgestalt.local.arms import run_arm
+
+        context = multiprocessing.get_context("spawn")
+        reader, writer = context.Pipe(duplex=False)
+        process = context.Process(target=run_arm, args=(dict(task), writer))
+        process.start()
+        writer.close()
+        while True:
+            try:
+                fraction, detail = reader.recv()
+            except EOFError:
+                break
+            self._report(task["arm"], fraction, detail)
+        process.join()
+        if process.exitcode != 0:
+            raise FederationError(f"the arm {task['arm']} ended with exit code {process.exitcode}; its error is above")
+
+
+def _digest(name: str) -> str:
+    """The digest of shipped weights, as a round's document pins it."""
+    from fedgestalt.models.digest import file_digest
+
+    return file_digest(find_weights(name))
+
+
+__all__ = ["ARMS", "CohortError", "Demo", "DemoResult", "DemoSettings"]

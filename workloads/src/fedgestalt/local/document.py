@@ -1,24 +1,13 @@
-"""The FederationRound document of the demo: what a coordinator would `kubectl apply`, filled in for this machine."""
+"""The FederationRound document of the demonstration: what a coordinator would `kubectl apply`, filled in for this machine."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 DATASET: Final = "synthdysm"
-
-# The recipe of the demo. docs/explanation/recipe.md says how it was found.
-LEARNING: Final[Mapping[str, Any]] = {
-    "communicationRounds": 12,
-    "localEpochs": 1,
-    "batchSize": 16,
-    "maxSteps": 80,
-    "learningRate": 1e-3,
-    "headLearningRate": 4e-3,
-    "weightDecay": 5e-4,
-    "scale": 20.0,
-    "margin": 0.1,
-}
+START: Final = "resnet_s16-faces"
+FROZEN: Final = "resnet_s16-frozen"
 
 
 def demo_round(
@@ -26,18 +15,33 @@ def demo_round(
     name: str,
     silos: Sequence[str],
     vocabulary_digest: str,
-    members: Sequence[Mapping[str, Any]],
+    weights_digest: Callable[[str], str],
     non_overlapping: bool,
-    communication_rounds: int | None = None,
+    tiny: bool = False,
     workers: int = 0,
-    threads: int = 1,
     bootstrap_seed: int = 0,
 ) -> dict[str, Any]:
-    """A Train round over ``silos``.
+    """A Train round over ``silos``: one trainable small network and one frozen member.
 
-    ``members`` are entries of ``spec.training.members`` (the starting weights carry digests). Labels that do not overlap
-    get local heads: a class row that only one silo touches would stand in the sum as that silo's own.
+    Labels that do not overlap get local heads: a class row that only one silo touches would stand in the sum as
+    that silo's own. ``weights_digest`` gives the digest of shipped weights by name. ``tiny`` trains for two communication
+    rounds, enough to exercise everything.
     """
+    trainable = {
+        "name": "s16",
+        "extractor": "resnet_s16",
+        "initialWeights": {"name": START, "digest": weights_digest(START)},
+        "batchSize": 8 if tiny else 16,
+        "maxSteps": 100,
+        "optimizer": {"type": "AdamW", "learningRate": 0.001, "headLearningRate": 0.004, "weightDecay": 0.0005},
+        "loss": {"type": "CosFace", "scale": 20, "margin": 0.1},
+    }
+    frozen = {
+        "name": "frozen",
+        "extractor": "resnet_s16",
+        "initialWeights": {"name": FROZEN, "digest": weights_digest(FROZEN)},
+        "trainable": False,
+    }
     return {
         "apiVersion": "fedgestalt.org/v1alpha1",
         "kind": "FederationRound",
@@ -47,19 +51,19 @@ def demo_round(
             "silos": sorted(silos),
             "purpose": "DUO:0000006",
             "dataset": DATASET,
-            "vocabulary": {"name": "synthdysm", "digest": vocabulary_digest},
+            "vocabulary": {"name": DATASET, "digest": vocabulary_digest},
             "training": {
-                "members": [dict(member) for member in members],
+                "members": [trainable, frozen],
                 "schedule": {"type": "Cosine", "warmupEpochs": 1},
-                "communicationRounds": communication_rounds or LEARNING["communicationRounds"],
-                "localEpochs": LEARNING["localEpochs"],
+                "communicationRounds": 2 if tiny else 12,
+                "localEpochs": 1,
                 "strategy": {"type": "FedAvg"},
                 "classifier": "Local" if non_overlapping else "Shared",
                 "batchNorm": "Average",
-                "resources": {"workers": workers, "threads": threads},
+                "resources": {"workers": workers, "threads": 1},
             },
             "evaluation": {"bootstrapReplicates": 200, "seed": bootstrap_seed},
-            "quorum": {"minSilos": 3, "stragglerTimeout": 120},
+            "quorum": {"minSilos": 3, "stragglerTimeout": 300},
             "deadlines": {"start": 600, "active": 86400},
         },
     }

@@ -12,8 +12,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 
+from fedgestalt.evaluation import EvaluationTable
 from fedgestalt.exchange.chain import FileChainState
 from fedgestalt.exchange.client import BoardClient
 from fedgestalt.exchange.registry import RegisteredSilo, write_registry
@@ -45,10 +47,23 @@ class Outcome:
     uid: str
     phase: str
     status: Mapping[str, Any]
-    table: Mapping[str, Any] | None
-    """The federation's macro table (``EvaluationTable.to_json``), if the round came so far."""
+    score: Mapping[str, Any] | None
+    """The federation's macro table as the silos state it: ``table`` (``EvaluationTable.to_json``), ``replicates``."""
     manifest: Mapping[str, Any] | None
     wall_seconds: float
+
+    @property
+    def table(self) -> EvaluationTable | None:
+        """The table, with its bootstrap replicates where they were stated; None if the round came not so far."""
+        if self.score is None:
+            return None
+        table = EvaluationTable.from_json(self.score["table"])
+        stated = self.score.get("replicates")
+        if stated is None:
+            return table
+        replicates = np.array(stated, dtype=np.float64)
+        replicates[replicates < 0] = np.nan
+        return EvaluationTable(table.values, table.lower, table.upper, replicates)
 
 
 class LocalFederation:
@@ -277,7 +292,7 @@ class LocalFederation:
             self.round.metadata.uid,
             str(hub.status.get("phase")),
             hub.status,
-            hub.table(),
+            hub.score(),
             hub.manifest(),
             seconds,
         )

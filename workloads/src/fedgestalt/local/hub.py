@@ -97,15 +97,15 @@ class Hub:
         due = answer.requeue_after if answer.requeue_after is not None else most
         self._read(min(most, due))
 
-    def table(self) -> dict[str, Any] | None:
-        """The macro table that most silos computed from the secure sum; None before there is one."""
+    def score(self) -> dict[str, Any] | None:
+        """The macro table that most silos computed from the secure sum (``table``, ``replicates``); None before."""
         votes: dict[bytes, int] = {}
         for entry in self.entries:
             if entry.kind == Kind.SCORE:
                 votes[entry.body["table"]] = votes.get(entry.body["table"], 0) + 1
         if not votes:
             return None
-        content: dict[str, Any] = json.loads(max(votes, key=lambda table: (votes[table], table)))["table"]
+        content: dict[str, Any] = json.loads(max(votes, key=lambda table: (votes[table], table)))
         return content
 
     def manifest(self) -> dict[str, Any] | None:

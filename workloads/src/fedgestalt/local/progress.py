@@ -43,7 +43,7 @@ class RoundProgress:
         phase, summary = str(status.get("phase", "Pending")), status.get("summary", {})
         parts = [f"silos {summary.get('silos', '')}", summary.get("progress", ""), summary.get("waiting", "")]
         text = "  ".join(part for part in parts if part)
-        self._bar.update(self._task, description=text, phase=phase, completed=_fraction(phase, status))
+        self._bar.update(self._task, description=text, phase=phase, completed=overall_fraction(status))
         if not self._console.is_terminal:
             line = f"{phase}: silos {summary.get('silos', '')} {summary.get('progress', '')}"
             if line != self._last:
@@ -51,8 +51,9 @@ class RoundProgress:
                 self._last = line
 
 
-def _fraction(phase: str, status: Mapping[str, Any]) -> float:
+def overall_fraction(status: Mapping[str, Any]) -> float:
     """A rough share of the whole round: training is most of it."""
+    phase = str(status.get("phase", "Pending"))
     if phase == "Succeeded":
         return 1.0
     members = status.get("members", [])

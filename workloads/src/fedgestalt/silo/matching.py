@@ -21,6 +21,8 @@ from fedgestalt.files import write_atomic
 from fedgestalt.flake import Frame, Rankings, SiloRows, label_token, masked_rows, photo_handle
 
 SPLITS = 10
+MOST_REPLICATES = 400
+"""Bootstrap replicates that still fit into a message; with more of them the table has intervals only."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,8 @@ class Matching:
         """The macro table from the sum over silos, as canonical bytes that every silo computes alike."""
         table = summarise(total, self._layout)
         content = {"table": _rounded(table.to_json()), "layout": self._layout.digest}
+        if self._layout.replicates <= MOST_REPLICATES:
+            content["replicates"] = _rounded(np.nan_to_num(table.replicates, nan=-1.0).tolist())
         return json.dumps(content, sort_keys=True, separators=(",", ":")).encode()
 
 

@@ -174,11 +174,11 @@ class RoundPart:
                 self._begun.add(key)
                 self._apply(self.session.begin(member, t, base))
 
-    def submit(self, member: str, t: int, vector: NDArray[np.uint32]) -> None:
-        """Hand over the vector of (member, t)."""
+    def submit(self, member: str, t: int, vector: NDArray[np.uint32], *, scale: int | None = None) -> None:
+        """Hand over the vector of (member, t), quantised at ``scale`` times the public bounds."""
         with self._changed:
             try:
-                effects = self.session.submit(member, t, vector)
+                effects = self.session.submit(member, t, vector, scale=scale)
             except SpoolLostError as error:
                 # Another vector under the same masks would be a two-time pad. If the announced one is in the spool it is
                 # what counts; if not, this try is forfeited.
@@ -367,7 +367,7 @@ class RoundPart:
             # Not the end: the hub answers with a retry at a wider bound for all, and the trainer goes on waiting.
             self.fault(FaultReason.BOUND_EXCEEDED, str(error), member, t)
             return
-        self.submit(member, t, vector)
+        self.submit(member, t, vector, scale=self._tries.get((member, t), (1, 1))[1])
 
     def _scaled_bounds(self, member: str, t: int) -> dict[str, float]:
         """The public bounds at the current try: the hub may have widened them for all."""

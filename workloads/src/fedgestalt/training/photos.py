@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fedgestalt.data import Photo, load_cohort
+from fedgestalt.data import Photo, Role, load_cohort
 from fedgestalt.faces import prepare
 
 from .errors import DataError
@@ -31,10 +31,10 @@ class CohortFaces:
             DataError: there is none.
         """
         place = {syndrome: i for i, syndrome in enumerate(trained)}
-        rows = [i for i, photo in enumerate(self.photos) if photo.role == "train" and photo.syndrome in place]
+        rows = [i for i, photo in enumerate(self.photos) if photo.role is Role.TRAIN and photo.syndrome in place]
         if not rows:
             raise DataError("no photo with role train and a syndrome of the vocabulary: check the cohort's manifest")
-        labels = np.array([place[self.photos[i].syndrome] for i in rows], dtype=np.int64)
+        labels = np.array([place[self.photos[i].syndrome or ""] for i in rows], dtype=np.int64)
         return TrainingData(self.images[rows], labels, tuple(trained))
 
 
@@ -47,7 +47,7 @@ def load_faces(
         CohortError, PhotoError: listing everything that is wrong with the cohort.
     """
     loaded = load_cohort(cohort)
-    photos = [photo for photo in loaded.photos if photo.role == "train" or not training_only]
+    photos = [photo for photo in loaded.photos if photo.role is Role.TRAIN or not training_only]
     faces = prepare([loaded.root / photo.image for photo in photos], cache, progress=progress)
     if faces.not_found:
         names = ", ".join(path.name for path in faces.not_found[:20])
