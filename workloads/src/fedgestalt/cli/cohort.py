@@ -41,7 +41,9 @@ def check(folder: Path) -> None:
 @click.argument("folder", type=_FOLDER)
 @click.argument("out", type=_FOLDER)
 @click.option("--silos", type=click.IntRange(3, 64), default=4, show_default=True)
-@click.option("--split", default="near-uniform", show_default=True, help="near-uniform, non-overlapping or dirichlet:A.")
+@click.option(
+    "--split", default="near-uniform", show_default=True, help="near-uniform, non-overlapping or dirichlet:A."
+)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 def partition(folder: Path, out: Path, silos: int, split: str, seed: int) -> None:
     """Deal the patients of the cohort in FOLDER to silos below OUT. A patient never crosses silos."""

@@ -11,7 +11,9 @@ from fedgestalt.data.tiers import TIERS
 
 
 @click.command(name="synth")
-@click.option("--tier", type=click.Choice(TIERS), default="demo", show_default=True, help="Size of the cohort.")
+@click.option(
+    "--tier", type=click.Choice(TIERS), default="demo", show_default=True, help="Size of the cohort."
+)
 @click.option("--silos", type=click.IntRange(3, 64), default=4, show_default=True, help="Hospitals.")
 @click.option(
     "--split",
@@ -28,7 +30,9 @@ from fedgestalt.data.tiers import TIERS
     help="How much hospitals differ in ancestry, age and camera; 0 for not at all.",
 )
 @click.option("--workers", type=click.IntRange(1), default=2, show_default=True, help="Rendering processes.")
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder to fill.")
+@click.option(
+    "--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder to fill."
+)
 def command(tier: str, silos: int, split: str, seed: int, shift: float, workers: int, out: Path) -> None:
     """Render a synthetic cohort, split over hospitals: OUT/<silo>/manifest.csv, cohort.json, photos/.
 
@@ -57,4 +61,6 @@ def command(tier: str, silos: int, split: str, seed: int, shift: float, workers:
         raise click.ClickException(str(error)) from error
     photos = sum(len(cohort.photos) for cohort in cohorts)
     seconds = time.perf_counter() - started
-    click.echo(f"{photos} synthetic photos of {len(cohorts)} hospitals in {out} ({photos / seconds:.0f} photos/s)")
+    click.echo(
+        f"{photos} synthetic photos of {len(cohorts)} hospitals in {out} ({photos / seconds:.0f} photos/s)"
+    )

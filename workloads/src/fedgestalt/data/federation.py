@@ -79,7 +79,13 @@ def make_federation(
             progress(done, len(jobs))
     sources = {s.name: s.profile.source for s in syndromes(tier)}
     cohorts = [
-        Cohort(out / name, name, tuple(photos[name]), True, {"generator": "SynthDysm", **settings, "profiles": sources})
+        Cohort(
+            out / name,
+            name,
+            tuple(photos[name]),
+            True,
+            {"generator": "SynthDysm", **settings, "profiles": sources},
+        )
         for name in names
     ]
     for cohort in cohorts:
@@ -122,7 +128,9 @@ def load_federation(out: Path) -> dict[str, Cohort]:
     """
     folders = sorted(path.parent for path in out.glob("*/manifest.*"))
     if not folders:
-        raise CohortError(out, ["no silo's cohort in it; make one with `fedgestalt synth` or `fedgestalt cohort partition`"])
+        raise CohortError(
+            out, ["no silo's cohort in it; make one with `fedgestalt synth` or `fedgestalt cohort partition`"]
+        )
     return {folder.name: load_cohort(folder, check_images=False) for folder in folders}
 
 

@@ -55,7 +55,9 @@ def load_cohort(root: Path, *, check_images: bool = True) -> Cohort:
     if problems:
         raise CohortError(root, problems)
     name, synthetic = str(facts.get("name", root.name)), bool(facts.get("synthetic", False))
-    return Cohort(root, name, tuple(photo for _, photo in photos), synthetic, dict(facts.get("provenance", {})))
+    return Cohort(
+        root, name, tuple(photo for _, photo in photos), synthetic, dict(facts.get("provenance", {}))
+    )
 
 
 def write_cohort(cohort: Cohort) -> None:
@@ -66,7 +68,9 @@ def write_cohort(cohort: Cohort) -> None:
     writer.writerow(COLUMNS)
     for photo in cohort.photos:
         splits = " ".join(str(split) for split in photo.test_splits)
-        writer.writerow([photo.image.as_posix(), photo.patient, photo.syndrome or "", photo.role.value, splits])
+        writer.writerow(
+            [photo.image.as_posix(), photo.patient, photo.syndrome or "", photo.role.value, splits]
+        )
     write_atomic(cohort.root / "cohort.json", json.dumps(facts, indent=2, sort_keys=True).encode())
     write_atomic(cohort.root / "manifest.csv", text.getvalue().encode())
 
@@ -103,7 +107,10 @@ def _read_rows(root: Path) -> tuple[str, list[Row]]:
         ]
         text = table
     else:
-        raise CohortError(root, ["no manifest.csv and no manifest.parquet; write one with the columns " + ", ".join(COLUMNS)])
+        raise CohortError(
+            root,
+            ["no manifest.csv and no manifest.parquet; write one with the columns " + ", ".join(COLUMNS)],
+        )
     if len(rows) > _MOST_ROWS:
         raise CohortError(root, [f"{text.name}: more than {_MOST_ROWS} rows"])
     return text.name, rows
@@ -132,7 +139,9 @@ def _photo(source: str, row: Row, problems: list[str]) -> tuple[int, Photo] | No
         if bool(cells["syndrome"]) == (role is Role.UNDIAGNOSED):
             found.append(f"syndrome: role {role} {'has none' if cells['syndrome'] else 'needs one'}")
     if cells["syndrome"] and not _CURIE.fullmatch(cells["syndrome"]):
-        found.append(f"syndrome: {cells['syndrome']!r} is no known CURIE; use {', '.join(PREFIXES)} and an identifier")
+        found.append(
+            f"syndrome: {cells['syndrome']!r} is no known CURIE; use {', '.join(PREFIXES)} and an identifier"
+        )
     splits: tuple[int, ...] = ()
     try:
         splits = tuple(sorted(int(number) for number in cells["test_splits"].split()))
@@ -144,7 +153,9 @@ def _photo(source: str, row: Row, problems: list[str]) -> tuple[int, Photo] | No
         if len(set(splits)) != len(splits) or any(not 1 <= split <= SPLITS for split in splits):
             found.append(f"test_splits: {cells['test_splits']!r}; use different numbers from 1 to {SPLITS}")
         if role is Role.ROTATING and len(splits) == SPLITS:
-            found.append("test_splits: test in every split, so the patient is never in the gallery; leave one out")
+            found.append(
+                "test_splits: test in every split, so the patient is never in the gallery; leave one out"
+            )
     problems.extend(f"{source}, line {line}: {text}" for text in found)
     return None if found else (line, Photo(image, cells["patient"], cells["syndrome"] or None, role, splits))
 

@@ -35,7 +35,9 @@ class Split:
         found = _DIRICHLET.fullmatch(text)
         if found and float(found[1]) > 0:
             return cls("dirichlet", float(found[1]))
-        raise ValueError(f"split {text!r}: use {NEAR_UNIFORM}, {NON_OVERLAPPING} or dirichlet:A with A above 0")
+        raise ValueError(
+            f"split {text!r}: use {NEAR_UNIFORM}, {NON_OVERLAPPING} or dirichlet:A with A above 0"
+        )
 
     def __str__(self) -> str:
         return f"dirichlet:{self.alpha:g}" if self.kind == "dirichlet" else self.kind
@@ -73,7 +75,9 @@ def deal(patients: Sequence[Patient], silos: int, split: Split, seed: int) -> di
     by_syndrome: dict[str, list[Patient]] = {}
     for patient in sorted(patients, key=lambda p: p.name):
         by_syndrome.setdefault(patient.syndrome, []).append(patient)
-    groups = {name: [group[i] for i in rng.permutation(len(group))] for name, group in sorted(by_syndrome.items())}
+    groups = {
+        name: [group[i] for i in rng.permutation(len(group))] for name, group in sorted(by_syndrome.items())
+    }
     match split.kind:
         case "near-uniform":
             return _in_turn(groups, silos, rng)

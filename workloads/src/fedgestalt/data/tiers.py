@@ -74,14 +74,19 @@ def syndromes(tier: str) -> tuple[Syndrome, ...]:
         case "full":
             sizes = [max(7, round(200 * k**-0.62)) for k in range(1, 205)]
             frequent = [(n - max(1, n // 10), max(1, n // 10)) for n in sizes]
-            counts = np.random.default_rng(0xF011).choice([2, 3, 4, 5, 6], 400, p=[0.38, 0.27, 0.17, 0.11, 0.07])
+            counts = np.random.default_rng(0xF011).choice(
+                [2, 3, 4, 5, 6], 400, p=[0.38, 0.27, 0.17, 0.11, 0.07]
+            )
             return _classes(frequent, [int(n) for n in counts])
     raise ValueError(f"unknown tier {tier!r}: choose one of {', '.join(TIERS)}")
 
 
 def _classes(frequent: Sequence[tuple[int, int]], rare: Sequence[int]) -> tuple[Syndrome, ...]:
     profiles = iter(hpoa_profiles())
-    common = [Syndrome(f"SYN:F{i:03d}", next(profiles), train, test, 0) for i, (train, test) in enumerate(frequent, 1)]
+    common = [
+        Syndrome(f"SYN:F{i:03d}", next(profiles), train, test, 0)
+        for i, (train, test) in enumerate(frequent, 1)
+    ]
     seldom = [Syndrome(f"SYN:R{i:03d}", next(profiles), 0, 0, count) for i, count in enumerate(rare, 1)]
     return (*common, *seldom)
 
@@ -90,7 +95,9 @@ def plan_patients(tier: str, seed: int) -> list[PlannedPatient]:
     """Every patient of a tier, from one seed."""
     planned: list[PlannedPatient] = []
     for syndrome in syndromes(tier):
-        roles = [Role.TRAIN] * syndrome.train + [Role.TEST] * syndrome.test + [Role.ROTATING] * syndrome.rotating
+        roles = (
+            [Role.TRAIN] * syndrome.train + [Role.TEST] * syndrome.test + [Role.ROTATING] * syndrome.rotating
+        )
         splits = _rotation(syndrome, seed)
         for number, role in enumerate(roles):
             short = syndrome.name.removeprefix("SYN:")
@@ -114,7 +121,9 @@ def _rotation(syndrome: Syndrome, seed: int) -> Mapping[int, tuple[int, ...]]:
             for number in rng.permutation(count)[: max(1, count // 2)]:
                 splits[int(number)].append(split)
         for number, listed in splits.items():
-            if len(listed) == SPLITS:  # it would never be gallery: give its last split to a patient that was not in it
+            if (
+                len(listed) == SPLITS
+            ):  # it would never be gallery: give its last split to a patient that was not in it
                 other = next(i for i in splits if SPLITS not in splits[i])
                 listed.remove(SPLITS)
                 splits[other].append(SPLITS)

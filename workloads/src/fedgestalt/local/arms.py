@@ -53,7 +53,9 @@ class Pool:
     ) -> Pool:
         """Read every silo's cohort; aligned faces come from the silos' own caches where they are."""
         faces = {name: load_faces(path, caches[name]) for name, path in sorted(cohorts.items())}
-        layout = Layout(tuple(sorted(vocabulary["trained"])), tuple(sorted(vocabulary["rare"])), splits, replicates)
+        layout = Layout(
+            tuple(sorted(vocabulary["trained"])), tuple(sorted(vocabulary["rare"])), splits, replicates
+        )
         return cls(faces, layout, seed)
 
     def evaluate(self, training: Mapping[str, Any], tensors: Tensors, public_seed: bytes) -> EvaluationTable:
@@ -103,7 +105,9 @@ def local_only(
 
         data = silo.training_data(faces.layout.trained)
         tables.append(
-            faces.evaluate(training, train_alone(config, data, seed=seed, arm=name, progress=told), public_seed)
+            faces.evaluate(
+                training, train_alone(config, data, seed=seed, arm=name, progress=told), public_seed
+            )
         )
     return pool(tables)
 
@@ -126,7 +130,8 @@ def shuffled(faces: Pool, training: Mapping[str, Any], public_seed: bytes, seed:
         name: CohortFaces(
             silo.images,
             tuple(
-                replace(photo, syndrome=renamed[photo.patient]) if photo.syndrome else photo for photo in silo.photos
+                replace(photo, syndrome=renamed[photo.patient]) if photo.syndrome else photo
+                for photo in silo.photos
             ),
         )
         for name, silo in faces.silos.items()

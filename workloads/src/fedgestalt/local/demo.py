@@ -119,7 +119,11 @@ class Demo:
         settings = self.settings
         if settings.data:
             partition_cohort(
-                Path(settings.data), self.cohorts, silos=settings.silos, split=settings.split, seed=settings.seed
+                Path(settings.data),
+                self.cohorts,
+                silos=settings.silos,
+                split=settings.split,
+                seed=settings.seed,
             )
             return
         make_federation(
@@ -186,7 +190,10 @@ class Demo:
                 "evaluation": document["spec"]["evaluation"],
                 "cohorts": str(self.cohorts),
                 "silos": document["spec"]["silos"],
-                "caches": {name: str(self.workdir / "silos" / name / "work" / "faces") for name in document["spec"]["silos"]},
+                "caches": {
+                    name: str(self.workdir / "silos" / name / "work" / "faces")
+                    for name in document["spec"]["silos"]
+                },
                 "seed": self.settings.seed,
                 "out": str(path),
             }
@@ -211,7 +218,9 @@ class Demo:
             self._report(task["arm"], fraction, detail)
         process.join()
         if process.exitcode != 0:
-            raise FederationError(f"the arm {task['arm']} ended with exit code {process.exitcode}; its error is above")
+            raise FederationError(
+                f"the arm {task['arm']} ended with exit code {process.exitcode}; its error is above"
+            )
 
 
 def _digest(name: str) -> str:

@@ -33,7 +33,12 @@ def demo_round(
         "initialWeights": {"name": START, "digest": weights_digest(START)},
         "batchSize": 8 if tiny else 16,
         "maxSteps": 100,
-        "optimizer": {"type": "AdamW", "learningRate": 0.001, "headLearningRate": 0.004, "weightDecay": 0.0005},
+        "optimizer": {
+            "type": "AdamW",
+            "learningRate": 0.001,
+            "headLearningRate": 0.004,
+            "weightDecay": 0.0005,
+        },
         "loss": {"type": "CosFace", "scale": 20, "margin": 0.1},
     }
     frozen = {

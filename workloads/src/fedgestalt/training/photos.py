@@ -31,15 +31,23 @@ class CohortFaces:
             DataError: there is none.
         """
         place = {syndrome: i for i, syndrome in enumerate(trained)}
-        rows = [i for i, photo in enumerate(self.photos) if photo.role is Role.TRAIN and photo.syndrome in place]
+        rows = [
+            i for i, photo in enumerate(self.photos) if photo.role is Role.TRAIN and photo.syndrome in place
+        ]
         if not rows:
-            raise DataError("no photo with role train and a syndrome of the vocabulary: check the cohort's manifest")
+            raise DataError(
+                "no photo with role train and a syndrome of the vocabulary: check the cohort's manifest"
+            )
         labels = np.array([place[self.photos[i].syndrome or ""] for i in rows], dtype=np.int64)
         return TrainingData(self.images[rows], labels, tuple(trained))
 
 
 def load_faces(
-    cohort: Path, cache: Path, progress: Callable[[int, int], None] | None = None, *, training_only: bool = False
+    cohort: Path,
+    cache: Path,
+    progress: Callable[[int, int], None] | None = None,
+    *,
+    training_only: bool = False,
 ) -> CohortFaces:
     """Read a cohort and align its faces. Photos without a face are logged by name and left out.
 
