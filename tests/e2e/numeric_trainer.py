@@ -42,7 +42,9 @@ def train(task: dict, link: AgentLink, seed: bytes) -> None:
 
 def embedding(photo: dict[str, str]) -> np.ndarray:
     """A unit vector near that of the photo's syndrome, but not too near."""
-    vector = rng("syndrome", photo["syndrome"]).normal(size=32) + 1.6 * rng("photo", photo["image"]).normal(size=32)
+    vector = rng("syndrome", photo["syndrome"]).normal(size=32) + 1.6 * rng("photo", photo["image"]).normal(
+        size=32
+    )
     return vector / np.linalg.norm(vector)
 
 

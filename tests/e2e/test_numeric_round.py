@@ -115,14 +115,14 @@ def test_a_kill_changes_nothing_in_the_result(
 
 
 def test_the_hub_goes_on_where_it_was_killed(undisturbed: dict[str, Any], tmp_path: Path) -> None:
-    class Killed(Exception):
+    class HubKilledError(Exception):
         pass
 
     def stop_in_training(status: Mapping[str, Any]) -> None:
         if status["summary"]["progress"] == "m0 1/3":
-            raise Killed
+            raise HubKilledError
 
-    with pytest.raises(Killed):
+    with pytest.raises(HubKilledError):
         federation(tmp_path, SILOS).run(stop_in_training)
     outcome = federation(tmp_path, SILOS).run()
     assert outcome.phase == "Succeeded"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import click
 
@@ -106,7 +106,7 @@ def command(
 class StageProgress:
     """One bar per stage of the demonstration; on something that is no terminal, a line per tenth."""
 
-    NAMES = {
+    NAMES: ClassVar[dict[str, str]] = {
         "photos": "rendering faces",
         "federated": "federation round",
         "start": "untrained start",

@@ -67,10 +67,8 @@ def _minus(table: EvaluationTable, start: EvaluationTable) -> Figures:
 
 def _ratio(above: Figures, below: Figures) -> EvaluationTable:
     values = _divide(above[0], below[0])
-    if above[1].shape == below[1].shape:
-        replicates = _divide(above[1], below[1])
-    else:
-        replicates = np.empty((*values.shape, 0))
+    paired = above[1].shape == below[1].shape
+    replicates = _divide(above[1], below[1]) if paired else np.empty((*values.shape, 0))
     return EvaluationTable.of_replicates(values, replicates)
 
 

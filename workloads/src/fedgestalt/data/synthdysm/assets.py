@@ -103,7 +103,7 @@ def _sample_mask(mask: NDArray[np.uint8], uv: Floats) -> Floats:
     size = mask.shape[0]
     row = np.clip(((1 - uv[:, 1]) * size).astype(int), 0, size - 1)
     column = np.clip((uv[:, 0] * size).astype(int), 0, size - 1)
-    return mask[row, column].astype(np.float32) / 255
+    return np.asarray(mask[row, column].astype(np.float32) / 255, dtype=np.float32)
 
 
 @lru_cache(maxsize=1)
@@ -122,14 +122,17 @@ def load_head() -> Head:
 
     vertices, coarse = len(rest), len(a["V"])
     triangles, surface = a["tri"].astype(np.int32), a["tri_cls"].astype(np.int32)
-    subdivision = sp.csr_matrix((a["S_data"], a["S_idx"], a["S_ptr"]), shape=(vertices, coarse)).astype(np.float32)
+    subdivision = sp.csr_matrix((a["S_data"], a["S_idx"], a["S_ptr"]), shape=(vertices, coarse)).astype(
+        np.float32
+    )
     body = surface == BODY
     skin = np.zeros(vertices, dtype=bool)
     skin[np.unique(triangles[body])] = True
     uv = np.zeros((vertices, 2), dtype=np.float32)
     uv[triangles[body].ravel()] = a["VT"][a["tri_uv"][body].ravel()]
     lips, ears, lids = (
-        np.where(skin, _sample_mask(a[f"mask_{name}"], uv), 0).astype(np.float32) for name in ("lips", "ears", "eyelids")
+        np.where(skin, _sample_mask(a[f"mask_{name}"], uv), 0).astype(np.float32)
+        for name in ("lips", "ears", "eyelids")
     )
     starts = a["det_ptr"]
     detail = {

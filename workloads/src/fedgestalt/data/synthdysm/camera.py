@@ -16,7 +16,7 @@ def expose(image: Floats, camera: Camera, rng: np.random.Generator) -> NDArray[n
     size = image.shape[0]
     image = np.clip(image, 0, 8)
     if camera.blur > 0:
-        image = cv2.GaussianBlur(image, (0, 0), camera.blur * size / 160)
+        image = np.asarray(cv2.GaussianBlur(image, (0, 0), camera.blur * size / 160), dtype=np.float32)
     image = image * (camera.white_balance * np.float32(camera.exposure))
     grain = rng.standard_normal(image.shape, dtype=np.float32)
     image = image + grain * np.float32(camera.noise) * np.sqrt(np.clip(image, 0, 1) + np.float32(0.02))
@@ -25,7 +25,8 @@ def expose(image: Floats, camera: Camera, rng: np.random.Generator) -> NDArray[n
     shown = np.clip(toned, 0, 1) ** np.float32(1 / 2.2)
     grey = shown.mean(axis=-1, keepdims=True)
     shown = np.clip(grey + (shown - grey) * np.float32(0 if camera.grey else camera.saturation), 0, 1)
-    return (shown * 255 + np.float32(0.5)).astype(np.uint8)
+    pixels: NDArray[np.uint8] = (shown * 255 + np.float32(0.5)).astype(np.uint8)
+    return pixels
 
 
 def encode_jpeg(pixels: NDArray[np.uint8], quality: int) -> bytes:

@@ -39,7 +39,9 @@ def _light(rng: np.random.Generator, population: Population) -> tuple[Light, flo
     """The light and how bright a mid-tone appears in it."""
     azimuth = float(rng.normal()) * 0.8
     height = float(np.clip(rng.uniform(0.15, 1.0) + population.light_height, -0.1, 1.3))
-    direction = np.array([np.sin(azimuth) * np.cos(height), np.sin(height), np.cos(azimuth) * np.cos(height)], np.float32)
+    direction = np.array(
+        [np.sin(azimuth) * np.cos(height), np.sin(height), np.cos(azimuth) * np.cos(height)], np.float32
+    )
     strength, warmth = float(rng.uniform(0.5, 1.5)), float(rng.normal()) * 0.10
     ambient = float(rng.uniform(0.35, 0.85))
     light = Light(

@@ -1,6 +1,7 @@
 """From a recipe to a posed mesh: macro blend, detail morphs, subdivision, hair shell, pose and projection."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +31,7 @@ class Mesh:
 def _between(value: float, stops: tuple[tuple[float, str], ...]) -> list[tuple[str, float]]:
     """Linear interpolation weights of the two stops around *value*."""
     value = min(max(value, stops[0][0]), stops[-1][0])
-    for (a, low), (b, high) in zip(stops[:-1], stops[1:], strict=True):
+    for (a, low), (b, high) in pairwise(stops):
         if value <= b:
             share = (value - a) / (b - a)
             return [(low, 1 - share), (high, share)]
@@ -89,7 +90,13 @@ def _hair_depth(rest: Floats, scalp: Floats, hair: Hair, out: Floats) -> None:
         x, y, z = rest[i, 0], rest[i, 1], rest[i, 2]
         ax = abs(x)
         beyond = max(ax - 0.70 + 0.5 * hair.temple, 0.0)
-        line = 1.20 + hair.hairline - 0.12 * ax * ax - 0.88 * beyond**1.4 + hair.temple * np.exp(-0.5 * ((ax - 0.55) / 0.22) ** 2) * 0.5
+        line = (
+            1.20
+            + hair.hairline
+            - 0.12 * ax * ax
+            - 0.88 * beyond**1.4
+            + hair.temple * np.exp(-0.5 * ((ax - 0.55) / 0.22) ** 2) * 0.5
+        )
         line -= hair.peak * np.exp(-0.5 * (x / 0.13) ** 2)
         # A fringe falls from the parting to both sides and ends before the temples.
         fall = min(abs(x - hair.parting) / 0.25, 1.0)
@@ -102,7 +109,9 @@ def _hair_depth(rest: Floats, scalp: Floats, hair: Hair, out: Floats) -> None:
 
 
 @kernel
-def _grow_hair(points: Floats, normals: Floats, rest: Floats, depth: Floats, hair: Hair, unit: float, noise: Floats) -> None:
+def _grow_hair(
+    points: Floats, normals: Floats, rest: Floats, depth: Floats, hair: Hair, unit: float, noise: Floats
+) -> None:
     """Push the scalp outwards by the hair's thickness."""
     for i in range(points.shape[0]):
         inside = min(max(depth[i] * 1.8, 0.0), 1.0)
@@ -137,7 +146,9 @@ def _pose(points: Floats, pivot: Floats, rotation: Floats, scale: float) -> Floa
     return out
 
 
-def build_mesh(head: Head, macro: Macro, morphs: dict[str, float], hair: Hair, camera: Camera, size: int) -> Mesh:
+def build_mesh(
+    head: Head, macro: Macro, morphs: dict[str, float], hair: Hair, camera: Camera, size: int
+) -> Mesh:
     """Shape, subdivide, grow hair, pose and project a head onto a size x size picture."""
     coarse, skull = coarse_shape(head, macro, morphs)
     points = np.ascontiguousarray(head.subdivision @ coarse, dtype=np.float32)

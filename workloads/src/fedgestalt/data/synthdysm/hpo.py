@@ -108,5 +108,3 @@ def apply_phenotype(recipe: Recipe, phenotype: Phenotype) -> None:
     for name, amount in recipe.morphs.items():
         most = _MOST_SKULL_MORPH if name.startswith(("head", "forehead", "neck")) else _MOST_MORPH
         recipe.morphs[name] = float(np.clip(amount, 0, most))
-
-

@@ -92,7 +92,9 @@ def read_profiles(obo: Path, annotations: Path, least_terms: int = LEAST_TERMS) 
                 profile = found.setdefault(field[0], {})
                 profile[target] = round(max(profile.get(target, 0.0), min(share, 0.97)), 3)
     return [
-        Profile(source, dict(sorted(p.items()))) for source, p in sorted(found.items()) if len(p) >= least_terms
+        Profile(source, dict(sorted(p.items())))
+        for source, p in sorted(found.items())
+        if len(p) >= least_terms
     ]
 
 

@@ -53,7 +53,9 @@ class Identity:
     skin: Skin
     hair: Hair
     brow_rgb: Floats
-    brow_shape: tuple[float, float, float, float, float, float]  # inner, outer, height, arch, thickness, density
+    brow_shape: tuple[
+        float, float, float, float, float, float
+    ]  # inner, outer, height, arch, thickness, density
     iris_rgb: Floats  # (3,)
     iris_size: float
     lashes: float
@@ -65,7 +67,18 @@ def shape_modes() -> tuple[tuple[tuple[str, str], ...], ...]:
     names = load_head().detail
     modes: dict[str, list[tuple[str, str]]] = {}
     for name in sorted(names):
-        if name.startswith(("au-", "asym", "head-trans", "head-angle", "neck-trans", "measure", "mouth-trans-in", "nose-trans-in")):
+        if name.startswith(
+            (
+                "au-",
+                "asym",
+                "head-trans",
+                "head-angle",
+                "neck-trans",
+                "measure",
+                "mouth-trans-in",
+                "nose-trans-in",
+            )
+        ):
             continue
         for low, high in _OPPOSITES:
             stem = name.removesuffix(low)
@@ -86,8 +99,10 @@ def _morphs(rng: np.random.Generator) -> tuple[tuple[str, float], ...]:
             out[high if side > 0 else low] = abs(side)
     for shape in rng.choice(len(_HEAD_SHAPES), size=2, replace=False):
         out[f"head-{_HEAD_SHAPES[shape]}"] = float(rng.uniform(0, 0.65))
-    for side in ("l", "r"):
-        out[f"asym-{('jaw', 'nose', 'mouth', 'cheek')[int(rng.integers(4))]}-1-{side}"] = float(abs(rng.normal()) * 0.12)
+    for flank in ("l", "r"):
+        out[f"asym-{('jaw', 'nose', 'mouth', 'cheek')[int(rng.integers(4))]}-1-{flank}"] = float(
+            abs(rng.normal()) * 0.12
+        )
     return tuple(sorted(out.items()))
 
 
@@ -102,7 +117,9 @@ def _hair(rng: np.random.Generator, macro: Macro, dark: float) -> Hair:
     rgb = np.clip(rgb * (1 + rng.normal() * 0.12) + rng.normal(size=3) * 0.01, 0.02, 0.9).astype(np.float32)
     if old and rng.random() < 0.75:
         grey = float(rng.uniform(0.3, 1.0))
-        rgb = (rgb * (1 - grey) + grey * np.array([0.62, 0.61, 0.60], np.float32) * rng.uniform(0.75, 1.15)).astype(np.float32)
+        rgb = (
+            rgb * (1 - grey) + grey * np.array([0.62, 0.61, 0.60], np.float32) * rng.uniform(0.75, 1.15)
+        ).astype(np.float32)
     style = float(rng.random())
     length, fall, volume, wave = 0.06, 0.0, 0.0, 0.1
     if infant:
@@ -202,7 +219,9 @@ def sample_identity(rng: np.random.Generator, population: Population = NEUTRAL) 
             float(rng.uniform(0.82, 1.0)),
             float(rng.normal() * 0.045),
             float(rng.uniform(0.0, 1.25)),
-            float(rng.uniform(0.045, 0.125)) * (0.8 if child else 1.0) * (1.0 if macro.masculinity > 0.5 else 0.85),
+            float(rng.uniform(0.045, 0.125))
+            * (0.8 if child else 1.0)
+            * (1.0 if macro.masculinity > 0.5 else 0.85),
             density,
         ),
         iris_rgb=_pick(rng, _IRISES[:3]) if rng.random() < dark * 1.05 else _pick(rng, _IRISES[1:]),

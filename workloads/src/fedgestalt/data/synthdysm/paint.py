@@ -25,15 +25,19 @@ def bell(value: float, width: float) -> float:
 @kernel
 def linear(value: float) -> float:
     """Display value to linear light, gamma 2.2."""
-    return max(value, 0.0) ** 2.2
+    light: float = max(value, 0.0) ** 2.2
+    return light
 
 
 @kernel
-def texture(noise: Floats, x: float, y: float, z: float, scale: float, stretch: float, offset: float, channel: int) -> float:
+def texture(
+    noise: Floats, x: float, y: float, z: float, scale: float, stretch: float, offset: float, channel: int
+) -> float:
     """Tileable noise wrapped around the head's axis."""
     u = int(math.atan2(x, z + 1.1) * 1.5 * scale + offset + 4096) % 512
     v = int(y * scale * stretch + offset * 1.7 + 4096) % 512
-    return noise[v, u, channel]
+    found: float = noise[v, u, channel]
+    return found
 
 
 @kernel
@@ -48,7 +52,17 @@ def nose_region(x: float, y: float, z: float) -> float:
 
 @kernel
 def paint_skin(
-    skin: Skin, x: float, y: float, z: float, lips: float, ears: float, lids: float, broad: float, fine: float, blotch: float, out: Floats
+    skin: Skin,
+    x: float,
+    y: float,
+    z: float,
+    lips: float,
+    ears: float,
+    lids: float,
+    broad: float,
+    fine: float,
+    blotch: float,
+    out: Floats,
 ) -> None:
     """Absorption by melanin and haemoglobin over a pale base, after the Beer-Lambert law."""
     ax = abs(x)
@@ -64,7 +78,11 @@ def paint_skin(
         distance = math.hypot(x - skin.spots[k, 0], y - skin.spots[k, 1]) / skin.spots[k, 2]
         if z > -0.2:
             melanin += skin.spots[k, 3] * clip(1.3 - distance + 0.2 * broad, 0, 1)
-    blood = 0.28 + skin.haemoglobin * (0.45 * cheek + 0.35 * nose + 0.5 * ears + 0.05 * blotch + 0.15 * lids) + 0.024 * fine
+    blood = (
+        0.28
+        + skin.haemoglobin * (0.45 * cheek + 0.35 * nose + 0.5 * ears + 0.05 * blotch + 0.15 * lids)
+        + 0.024 * fine
+    )
     if skin.nevus[4] > 0:
         distance = math.hypot((x - skin.nevus[0]) / skin.nevus[2], (y - skin.nevus[1]) / skin.nevus[3])
         blood += skin.nevus[4] * clip(1.4 - distance + 0.3 * broad, 0, 1)
@@ -81,7 +99,11 @@ def paint_skin(
 def paint_beard(hair: Hair, x: float, y: float, z: float, lips: float, strand: float, out: Floats) -> None:
     ax = abs(x)
     bare = 1 - clip(lips * 1.15, 0, 1)
-    jaw = clip((-0.66 - y + 0.30 * clip(ax - 0.55, 0, 1)) / 0.25, 0, 1) * clip((z + 0.9) / 0.5, 0, 1) * clip((y + 2.5) / 0.5, 0, 1)
+    jaw = (
+        clip((-0.66 - y + 0.30 * clip(ax - 0.55, 0, 1)) / 0.25, 0, 1)
+        * clip((z + 0.9) / 0.5, 0, 1)
+        * clip((y + 2.5) / 0.5, 0, 1)
+    )
     lip = bell(x, 0.34) * bell(y + 0.83, 0.07) * clip((z - 0.3) * 5, 0, 1)
     cover = max(jaw * hair.beard, lip * hair.moustache)
     cover = max(cover, 0.35 * hair.stubble * max(jaw, lip)) * bare
@@ -95,7 +117,12 @@ def paint_brows(brows: Brows, x: float, y: float, z: float, strand: float, fine:
     ax = abs(x)
     along = clip((ax - brows.inner) / (brows.outer - brows.inner), -0.5, 1.5)
     inside = clip(along, 0, 1)
-    centre = 0.47 + brows.height + brows.arch * 0.11 * math.sin(inside * math.pi) - 0.16 * brows.drop * clip(along - 0.45, 0, 1) ** 1.3
+    centre = (
+        0.47
+        + brows.height
+        + brows.arch * 0.11 * math.sin(inside * math.pi)
+        - 0.16 * brows.drop * clip(along - 0.45, 0, 1) ** 1.3
+    )
     thickness = max(brows.thickness * (1 - 0.55 * inside**1.5), 0.01)
     taper = clip((along + 0.05) / 0.12, 0, 1) * clip((1.03 - along) / 0.2, 0, 1)
     taper *= 1 - brows.lateral_loss * clip((along - 0.55) / 0.15, 0, 1)
@@ -116,7 +143,17 @@ def hair_colour(hair: Hair, x: float, strand: float, fine: float, out: Floats) -
 
 
 @kernel
-def paint_eye(eyes: Eyes, side: int, dx: float, dy: float, dz: float, gaze: Floats, up: float, noise: Floats, out: Floats) -> None:
+def paint_eye(
+    eyes: Eyes,
+    side: int,
+    dx: float,
+    dy: float,
+    dz: float,
+    gaze: Floats,
+    up: float,
+    noise: Floats,
+    out: Floats,
+) -> None:
     """Sclera, iris with limbal ring and pupil by the angle between the surface and the line of sight."""
     angle = math.acos(clip(dx * gaze[0] + dy * gaze[1] + dz * gaze[2], -1, 1))
     turn = math.atan2(dx - gaze[0], dy - gaze[1])
@@ -129,7 +166,12 @@ def paint_eye(eyes: Eyes, side: int, dx: float, dy: float, dz: float, gaze: Floa
     away = 1 - 0.10 * clip((angle - 0.5) / 0.6, 0, 1)
     redness = 3 * clip(angle - 0.6, 0, 1)
     for c in range(3):
-        white = (0.82, 0.79, 0.76)[c] * away * (1 - (0.0, 0.05, 0.05)[c] * redness) * (1 - eyes.blue_sclera * (0.25, 0.14, 0.02)[c])
+        white = (
+            (0.82, 0.79, 0.76)[c]
+            * away
+            * (1 - (0.0, 0.05, 0.05)[c] * redness)
+            * (1 - eyes.blue_sclera * (0.25, 0.14, 0.02)[c])
+        )
         iris = linear(clip(eyes.rgb[side, c] * (1 + 0.22 * fibre) * limbus * glow, 0, 1))
         colour = iris + in_iris * (linear(white) - iris)
         out[c] = (colour * in_pupil + 0.006 * (1 - in_pupil)) * lid_shade

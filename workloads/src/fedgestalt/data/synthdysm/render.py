@@ -34,7 +34,12 @@ class Picture:
 def _modes(head: Head, fall: float) -> Ints:
     """Which triangles are drawn, and from which side; long hair is cut `fall` below the eyes."""
     mode = np.zeros(len(head.surface), np.int32)
-    mode[(head.surface == BODY) | (head.surface == EYE_LEFT) | (head.surface == EYE_RIGHT) | (head.surface == TONGUE)] = 1
+    mode[
+        (head.surface == BODY)
+        | (head.surface == EYE_LEFT)
+        | (head.surface == EYE_RIGHT)
+        | (head.surface == TONGUE)
+    ] = 1
     if fall > 0:
         centre = head.rest[head.triangles].mean(axis=1)
         # Only the curtain behind and beside the face: the front of the helper mesh would cover it.
@@ -71,12 +76,14 @@ def _shadow_map(head: Head, mesh: Mesh, light: Light, drawn: Ints) -> tuple[Floa
 def _backdrop(camera: Camera, size: int, rng: np.random.Generator) -> Floats:
     """(size, size, 3) linear colours: a gradient with soft mottling."""
     ramp = (np.arange(size, dtype=np.float32) + 0.5) / size
-    mix = ramp[None] * np.float32(np.cos(camera.backdrop_angle)) + ramp[:, None] * np.float32(np.sin(camera.backdrop_angle))
+    mix = ramp[None] * np.float32(np.cos(camera.backdrop_angle)) + ramp[:, None] * np.float32(
+        np.sin(camera.backdrop_angle)
+    )
     coarse = rng.normal(size=(6, 6)).astype(np.float32)
     mottle = 1 + 0.18 * cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC)
     first, second = camera.backdrop
     image = (first + mix[..., None] * (second - first)) * mottle[..., None]
-    return np.maximum(image, 0).astype(np.float32)
+    return np.asarray(np.maximum(image, 0), dtype=np.float32)
 
 
 def _landmarks(head: Head, mesh: Mesh) -> Floats:
@@ -93,7 +100,9 @@ def _draw_lashes(head: Head, mesh: Mesh, nearest: Floats, image: Floats, strengt
     seen = (index >= 0) & (lash > nearest - 0.0006)
     if not seen.any():
         return
-    cover = np.clip(cv2.GaussianBlur(seen.astype(np.float32), (0, 0), 0.55 * size / 160) * strength, 0, 0.8)[..., None]
+    cover = np.clip(cv2.GaussianBlur(seen.astype(np.float32), (0, 0), 0.55 * size / 160) * strength, 0, 0.8)[
+        ..., None
+    ]
     image += cover * (np.array([0.02, 0.015, 0.012], np.float32) - image)
 
 
@@ -143,5 +152,7 @@ def render(recipe: Recipe, size: int = 160, supersample: int = 1) -> Picture:
     if recipe.eyes.lashes > 0:
         _draw_lashes(head, mesh, nearest, image, recipe.eyes.lashes)
     if supersample > 1:
-        image = cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA)
-    return Picture(expose(image, recipe.camera, rng), _landmarks(head, mesh) / supersample)
+        image = np.asarray(cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA), dtype=np.float32)
+    return Picture(
+        expose(image, recipe.camera, rng), np.asarray(_landmarks(head, mesh) / supersample, dtype=np.float32)
+    )

@@ -122,8 +122,12 @@ def shade(
                 hair_colour(hair, x, strand, fine, colour)
             elif kind == EYE_LEFT or kind == EYE_RIGHT:
                 side = kind - EYE_LEFT
-                dx, dy, dz = p[0] - eye_centres[side, 0], p[1] - eye_centres[side, 1], p[2] - eye_centres[side, 2]
-                r = math.sqrt(dx * dx + dy * dy + dz * dz) + 1e-9
+                dx, dy, dz = (
+                    p[0] - eye_centres[side, 0],
+                    p[1] - eye_centres[side, 1],
+                    p[2] - eye_centres[side, 2],
+                )
+                r = math.sqrt(dx * dx + dy * dy + dz * dz) + 1e-9  # type: ignore[assignment]
                 dx, dy, dz = dx / r, dy / r, dz / r
                 up = dx * rotation[0, 1] + dy * rotation[1, 1] + dz * rotation[2, 1]
                 paint_eye(eyes, side, dx, dy, dz, gaze[side], up, noise, colour)
@@ -136,10 +140,16 @@ def shade(
             bare = (1 - clothed) * (1 - hairy) if kind == BODY else 0.0
             blocked = 0.0
             if light.shadow > 0:
-                sx = half + scale * (p[0] * shadow_axes[0, 0] + p[1] * shadow_axes[0, 1] + p[2] * shadow_axes[0, 2])
-                sy = half - scale * (p[0] * shadow_axes[1, 0] + p[1] * shadow_axes[1, 1] + p[2] * shadow_axes[1, 2])
+                sx = half + scale * (
+                    p[0] * shadow_axes[0, 0] + p[1] * shadow_axes[0, 1] + p[2] * shadow_axes[0, 2]
+                )
+                sy = half - scale * (
+                    p[0] * shadow_axes[1, 0] + p[1] * shadow_axes[1, 1] + p[2] * shadow_axes[1, 2]
+                )
                 sz = depth_offset + p[0] * key[0] + p[1] * key[1] + p[2] * key[2]
-                blocked = light.shadow * shadow_at(shadows, clip(sx, 0, 2 * half - 1), clip(sy, 0, 2 * half - 1), sz)
+                blocked = light.shadow * shadow_at(
+                    shadows, clip(sx, 0, 2 * half - 1), clip(sy, 0, 2 * half - 1), sz
+                )
                 if wet > 0:
                     blocked = min(blocked, 0.25)
             lit = 1 - blocked
@@ -154,7 +164,9 @@ def shade(
             if bare > 0:
                 zone = 0.5 + 0.8 * nose_region(x, y, z) + 0.5 * bell(y - 0.8, 0.35) * bell(x, 0.5)
                 zone += 0.3 * cheek_region(x, y, z) + 0.8 * lip
-                gloss = skin.oil * zone * bare * (1 + 0.25 * fine) * fresnel * (6 * nh**28 + 2.5 * nh**90) * lit
+                gloss = (
+                    skin.oil * zone * bare * (1 + 0.25 * fine) * fresnel * (6 * nh**28 + 2.5 * nh**90) * lit
+                )
             if hairy > 0:
                 tone = 0.012 + 0.35 * (colour[0] + colour[1] + colour[2]) / 3
                 gloss += hairy * tone * clip(1 - abs(nh - 0.93) * 6, 0, 1) * clip(0.7 + 0.5 * strand, 0, 2)
@@ -170,5 +182,8 @@ def shade(
                 irradiance = ambient * open_c + filled * light.fill[c] * open_c**0.7
                 irradiance += diffuse * through * light.key[c] * open_c**0.35
                 image[row, column, c] = (
-                    colour[c] * irradiance * (1 - 0.9 * cavity) + gloss * light.key[c] + sparkle + edge * light.sky[c]
+                    colour[c] * irradiance * (1 - 0.9 * cavity)
+                    + gloss * light.key[c]
+                    + sparkle
+                    + edge * light.sky[c]
                 )
