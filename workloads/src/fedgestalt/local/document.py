@@ -31,7 +31,7 @@ def demo_round(
         "name": "s16",
         "extractor": "resnet_s16",
         "initialWeights": {"name": START, "digest": weights_digest(START)},
-        "batchSize": 8 if tiny else 16,
+        "batchSize": 8,
         "maxSteps": 100,
         "optimizer": {
             "type": "AdamW",
@@ -60,9 +60,9 @@ def demo_round(
             "training": {
                 "members": [trainable, frozen],
                 "schedule": {"type": "Cosine", "warmupEpochs": 1},
-                "communicationRounds": 2 if tiny else 12,
+                "communicationRounds": 2 if tiny else 15,
                 "localEpochs": 1,
-                "strategy": {"type": "FedAvg"},
+                "strategy": {"type": "FedAvgM", "learningRate": 1.0, "momentum": 0.6},
                 "classifier": "Local" if non_overlapping else "Shared",
                 "batchNorm": "Average",
                 "resources": {"workers": workers, "threads": 1},
