@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from fedgestalt.evaluation import ARMS, EvaluationTable, pool, report_figures, retention
+from fedgestalt.evaluation import EvaluationTable, pool, report_figures, retention
 from fedgestalt.files import write_atomic
 from fedgestalt.local.demo import ARMS as BASELINES
 from fedgestalt.local.demo import Demo, DemoSettings
@@ -62,10 +62,10 @@ def run_study(
     Raises:
         FederationError: a round failed; the message says where its logs are.
     """
-    pooled = []
-    for split in splits:
-        tables: dict[str, list[EvaluationTable]] = {arm: [] for arm in (*ARMS, SHUFFLED)}
-        for position, seed in enumerate(seeds):
+    tables: dict[str, dict[str, list[EvaluationTable]]] = {split: {} for split in splits}
+    # Seed by seed over all splits, so that a study cut short has every split.
+    for position, seed in enumerate(seeds):
+        for split in splits:
             settings = DemoSettings(tier=tier, silos=silos, split=split, seed=seed)
             folder = out / f"{split.replace(':', '-')}-{seed}"
 
@@ -74,18 +74,14 @@ def run_study(
 
             wanted = (*BASELINES, SHUFFLED) if position == 0 else BASELINES
             for arm, table in Demo(folder, settings, told).run(arms=wanted).arms.items():
-                tables[arm].append(table)
-        means = {arm: pool(found) for arm, found in tables.items() if found}
+                tables[split].setdefault(arm, []).append(table)
+    pooled = []
+    for split, found in tables.items():
+        means = {arm: pool(several) for arm, several in found.items()}
         control = means.pop(SHUFFLED, None)
         pooled.append(Pooled(split, tuple(seeds), means, control))
-        write_atomic(
-            out / "evaluation.json",
-            json.dumps(
-                {"synthetic": True, "tier": tier, "silos": silos, "cells": [p.to_json() for p in pooled]},
-                indent=2,
-            ).encode(),
-            mode=0o644,
-        )
+    content = {"synthetic": True, "tier": tier, "silos": silos, "cells": [p.to_json() for p in pooled]}
+    write_atomic(out / "evaluation.json", json.dumps(content, indent=2).encode(), mode=0o644)
     return pooled
 
 
