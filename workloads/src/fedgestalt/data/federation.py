@@ -19,6 +19,8 @@ from .synthdysm.population import NEUTRAL, shifted
 from .tiers import plan_patients, syndromes
 
 MILD_SHIFT: Final = 0.5
+COHORT_GAIN: Final = 1.8
+"""Severity of features in cohorts: patients whom a specialist would recognise by their gestalt."""
 VOCABULARY: Final = "vocabulary.json"
 Progress = Callable[[int, int], None]
 
@@ -68,7 +70,11 @@ def make_federation(
                 Photo(image, patient.name, patient.syndrome.name, patient.role, patient.test_splits)
             )
             profile = tuple(patient.syndrome.profile.terms.items())
-            jobs.append(PhotoJob(out / names[home] / image, profile, patient.seed, number, populations[home]))
+            jobs.append(
+                PhotoJob(
+                    out / names[home] / image, profile, patient.seed, number, populations[home], COHORT_GAIN
+                )
+            )
     for name in names:
         (out / name / "photos").mkdir(parents=True, exist_ok=True)
     missing = [job for job in jobs if not job.path.exists()]

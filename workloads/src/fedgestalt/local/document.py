@@ -7,7 +7,6 @@ from typing import Any, Final
 
 DATASET: Final = "synthdysm"
 START: Final = "resnet_s16-faces"
-FROZEN: Final = "resnet_s16-frozen"
 
 
 def demo_round(
@@ -21,7 +20,7 @@ def demo_round(
     workers: int = 0,
     bootstrap_seed: int = 0,
 ) -> dict[str, Any]:
-    """A Train round over ``silos``: one trainable small network and one frozen member.
+    """A Train round over ``silos``: one trainable small network, and the same network as pretrained, frozen, beside it.
 
     Labels that do not overlap get local heads: a class row that only one silo touches would stand in the sum as
     that silo's own. ``weights_digest`` gives the digest of shipped weights by name. ``tiny`` trains for two communication
@@ -44,7 +43,7 @@ def demo_round(
     frozen = {
         "name": "frozen",
         "extractor": "resnet_s16",
-        "initialWeights": {"name": FROZEN, "digest": weights_digest(FROZEN)},
+        "initialWeights": {"name": START, "digest": weights_digest(START)},
         "trainable": False,
     }
     return {
@@ -62,7 +61,7 @@ def demo_round(
                 "schedule": {"type": "Cosine", "warmupEpochs": 1},
                 "communicationRounds": 2 if tiny else 15,
                 "localEpochs": 1,
-                "strategy": {"type": "FedAvgM", "learningRate": 1.0, "momentum": 0.6},
+                "strategy": {"type": "FedAvgM", "learningRate": 1.0, "momentum": 0.5},
                 "classifier": "Local" if non_overlapping else "Shared",
                 "batchNorm": "Average",
                 "resources": {"workers": workers, "threads": 1},

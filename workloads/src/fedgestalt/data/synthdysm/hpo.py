@@ -13,8 +13,8 @@ from .effects import EFFECTS
 from .params import Recipe
 
 GAIN = 1.4
-"""Overall strength of phenotypes; above about 1.2 faces turn into caricatures."""
-_MOST_SEVERITY = 4.5 * GAIN
+"""Severity of features where nothing else is said; morphs are capped, so that more of it bends no mesh out of shape."""
+_MOST_TERMS = 4.5
 """Sum of severities above which all are damped, so that long profiles do not explode."""
 _MOST_MORPH, _MOST_SKULL_MORPH = 1.5, 1.15
 
@@ -74,15 +74,16 @@ def exclusive() -> tuple[frozenset[str], ...]:
     return tuple(frozenset(group) for group in raw)
 
 
-def sample_phenotype(profile: Mapping[str, float], seed: int) -> Phenotype:
-    """Draw a patient: each term is present with its frequency, severity is normal around the gain.
+def sample_phenotype(profile: Mapping[str, float], seed: int, gain: float = GAIN) -> Phenotype:
+    """Draw a patient: each term is present with the root of its frequency (patients are chosen for their
+    gestalt), severity is normal around the gain.
 
     Of contradictory terms the one that the profile favours is kept.
     """
     rng = np.random.default_rng([seed, 0x9E0])
     present: dict[str, float] = {}
     for curie in sorted(profile):
-        severity = float(np.clip(rng.normal(1, 0.25), 0.45, 1.6)) * GAIN
+        severity = float(np.clip(rng.normal(1, 0.25), 0.45, 1.6)) * gain
         if rng.random() < profile[curie] ** 0.5:
             present[curie] = severity
     for group in exclusive():
@@ -93,7 +94,8 @@ def sample_phenotype(profile: Mapping[str, float], seed: int) -> Phenotype:
                 if curie != kept:
                     del present[curie]
     total = sum(present.values())
-    damping = (_MOST_SEVERITY / total) ** 0.5 if total > _MOST_SEVERITY else 1.0
+    most = _MOST_TERMS * gain
+    damping = (most / total) ** 0.5 if total > most else 1.0
     return Phenotype(tuple((curie, severity * damping) for curie, severity in present.items()), seed)
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from .camera import encode_jpeg
 from .capture import sample_photo
-from .hpo import Phenotype, apply_phenotype, sample_phenotype
+from .hpo import GAIN, Phenotype, apply_phenotype, sample_phenotype
 from .identity import sample_identity
 from .population import NEUTRAL, Population
 from .render import Picture, render
@@ -39,6 +39,7 @@ class PhotoJob:
         patient: seed of the patient: identity and phenotype.
         number: which photo of the patient.
         population: where the patient lives.
+        gain: severity of features, 1 about as drawn by the annotations.
     """
 
     path: Path
@@ -46,6 +47,7 @@ class PhotoJob:
     patient: int
     number: int
     population: Population = NEUTRAL
+    gain: float = GAIN
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ class PhotoTruth:
 def draw_photo(job: PhotoJob, size: int = PHOTO_SIZE, supersample: int = 1) -> tuple[Picture, Phenotype, int]:
     """Render a job in memory; returns the picture, the patient's phenotype and the JPEG quality."""
     identity = sample_identity(np.random.default_rng([job.patient, 1]), job.population)
-    phenotype = sample_phenotype(dict(job.profile), job.patient)
+    phenotype = sample_phenotype(dict(job.profile), job.patient, job.gain)
     recipe = sample_photo(identity, np.random.default_rng([job.patient, 2, job.number]), job.population)
     apply_phenotype(recipe, phenotype)
     return render(recipe, size, supersample), phenotype, recipe.camera.jpeg
