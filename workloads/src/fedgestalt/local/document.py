@@ -34,8 +34,8 @@ def demo_round(
         "maxSteps": 100,
         "optimizer": {
             "type": "AdamW",
-            "learningRate": 0.001,
-            "headLearningRate": 0.004,
+            "learningRate": 0.0015,
+            "headLearningRate": 0.006,
             "weightDecay": 0.0005,
         },
         "loss": {"type": "CosFace", "scale": 20, "margin": 0.1},
