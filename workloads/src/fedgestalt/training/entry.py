@@ -5,12 +5,9 @@ import logging
 import sys
 from pathlib import Path
 
-from fedgestalt.data import CohortError
-from fedgestalt.faces import PhotoError
-from fedgestalt.models.weights import InitialWeightsMissing, WeightsMismatch
-
 from .errors import TrainingError
 from .exit_codes import ExitCode
+from .failures import named_failures
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -21,27 +18,20 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
-        if options.workload == "train":
-            from .ray_loop import fit
+        with named_failures():
+            if options.workload == "train":
+                from .ray_loop import fit
 
-            fit(options.task)
-        else:
-            from .encoding import encode
-            from .task import load_task
+                fit(options.task)
+            else:
+                from .encoding import encode
+                from .task import load_task
 
-            encode(load_task(options.task))
+                encode(load_task(options.task))
     except TrainingError as error:
-        return _failed(error, error.exit_code)
-    except (InitialWeightsMissing, WeightsMismatch) as error:
-        return _failed(error, ExitCode.WEIGHTS_MISSING)
-    except (CohortError, PhotoError) as error:
-        return _failed(error, ExitCode.BAD_DATA)
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
     return ExitCode.OK
-
-
-def _failed(error: Exception, code: ExitCode) -> int:
-    print(f"error: {error}", file=sys.stderr)
-    return code
 
 
 if __name__ == "__main__":

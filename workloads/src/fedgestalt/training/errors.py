@@ -1,5 +1,7 @@
 """The errors of this room. Each knows the exit code a workload ends with when it is not caught."""
 
+from typing import Self
+
 from .exit_codes import ExitCode
 
 
@@ -27,6 +29,12 @@ class DataError(TrainingError):
     exit_code = ExitCode.BAD_DATA
 
 
+class WeightsError(TrainingError):
+    """Initial weights are missing, have another digest, or do not fit the extractor."""
+
+    exit_code = ExitCode.WEIGHTS_MISSING
+
+
 class CheckpointError(TrainingError):
     """A checkpoint that cannot be written or does not belong to this computation."""
 
@@ -47,6 +55,11 @@ class AgentRefusedError(TrainingError):
     def __init__(self, code: str, message: str) -> None:
         super().__init__(f"{code}: {message}")
         self.code = code
+        self.message = message
+
+    def __reduce__(self) -> tuple[type[Self], tuple[str, str]]:
+        """Pickled by its two arguments: Ray carries it from a worker."""
+        return type(self), (self.code, self.message)
 
 
 class StoppedError(TrainingError):

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from .errors import TrainingError
 
@@ -16,7 +16,12 @@ class ConfigError(TrainingError, ValueError):
     def __init__(self, path: str, problem: str, fix: str) -> None:
         super().__init__(f"{path}: {problem}; {fix}")
         self.path = path
+        self.problem = problem
         self.fix = fix
+
+    def __reduce__(self) -> tuple[type[Self], tuple[str, str, str]]:
+        """Pickled by its three arguments: Ray carries it from a worker."""
+        return type(self), (self.path, self.problem, self.fix)
 
 
 class Fields:

@@ -9,10 +9,11 @@ from torch import Tensor, nn
 
 from fedgestalt.models.extractor import Extractor
 from fedgestalt.models.heads import Head, LossConfig, load_initial_head
-from fedgestalt.models.registry import build_extractor
+from fedgestalt.models.registry import EXTRACTORS, build_extractor
 from fedgestalt.models.weights import load_initial_weights
 
 from .config import BatchNorm, Classifier, Member, TrainingConfig
+from .fields import ConfigError
 from .naming import is_head, is_statistic, ordered
 from .seeds import start_seed
 
@@ -41,8 +42,14 @@ def build_member(member: Member, classes: int, public_seed: bytes) -> MemberModu
 
     Raises:
         InitialWeightsMissing, WeightsMismatch: see `fedgestalt.models.weights`.
-        ValueError: for an unknown extractor.
+        ConfigError: for an unknown extractor.
     """
+    if member.extractor not in EXTRACTORS:
+        raise ConfigError(
+            f"training.members[{member.name}].extractor",
+            f"is {member.extractor!r}",
+            f"write one of {', '.join(EXTRACTORS)}",
+        )
     seed = start_seed(public_seed, member.name)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int.from_bytes(seed[:8], "big") >> 1)

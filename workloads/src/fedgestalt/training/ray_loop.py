@@ -5,7 +5,6 @@ Rank 0 alone speaks with the silo's agent; the other workers get the new global 
 """
 
 import logging
-import os
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +12,14 @@ import torch
 
 from .checkpoint import load_checkpoint, save_checkpoint
 from .config import Member
-from .errors import TrainingError, WorkersFailedError
+from .errors import CheckpointError, TrainingError, WorkersFailedError
+from .failures import named_failures
 from .group import Group
 from .link import AgentLink
 from .loop import MemberTrainer, TrainingData
 from .module import Float32, difference
 from .photos import load_faces
+from .ray_session import ray_session
 from .seeds import round_seed
 from .task import Task, load_task
 
@@ -32,43 +33,30 @@ def fit(task_file: Path) -> None:
         TrainingError: with the exit code that the workload ends with.
     """
     task = load_task(task_file)
-    _confine_ray(task)
-    import ray.train
-    from ray.train.torch import TorchTrainer
-
     resources = task.training.resources
-    if resources.workers > 0:
-        import ray
+    with ray_session(task.work, resources):
+        import ray.train
+        from ray.train.torch import TorchTrainer
 
-        ray.init(
-            address="local",
-            num_cpus=max(resources.workers * resources.threads, 1) + 1,
-            include_dashboard=False,
-            log_to_driver=False,
-            _temp_dir=os.environ["RAY_TMPDIR"],
+        trainer = TorchTrainer(
+            _worker,
+            train_loop_config={"task": str(task_file)},
+            scaling_config=ray.train.ScalingConfig(
+                num_workers=resources.workers,
+                use_gpu=resources.gpus_per_worker > 0,
+                resources_per_worker={"CPU": float(resources.threads)} if resources.workers else None,
+            ),
+            run_config=ray.train.RunConfig(name="round", storage_path=str(task.work / "ray-results")),
         )
-    trainer = TorchTrainer(
-        _worker,
-        train_loop_config={"task": str(task_file)},
-        scaling_config=ray.train.ScalingConfig(
-            num_workers=resources.workers,
-            use_gpu=resources.gpus_per_worker > 0,
-            resources_per_worker={"CPU": float(resources.threads)} if resources.workers else None,
-        ),
-        run_config=ray.train.RunConfig(name="round", storage_path=str(task.work / "ray-results")),
-    )
-    try:
-        trainer.fit()
-    except TrainingError:
-        raise
-    except Exception as error:
-        cause = _training_error(error)
-        if cause is not None:
-            raise cause from error
-        raise WorkersFailedError(f"Ray Train: {type(error).__name__}: {str(error)[-500:]}") from error
-    finally:
-        if resources.workers > 0:
-            ray.shutdown()
+        try:
+            trainer.fit()
+        except TrainingError:
+            raise
+        except Exception as error:
+            cause = _training_error(error)
+            if cause is not None:
+                raise cause from error
+            raise WorkersFailedError(f"Ray Train: {type(error).__name__}: {str(error)[-500:]}") from error
 
 
 def train_members(task: Task, group: Group) -> None:
@@ -77,7 +65,7 @@ def train_members(task: Task, group: Group) -> None:
     link = AgentLink(task.socket) if group.leads else None
     try:
         data = load_faces(task.cohort, task.cache, training_only=True).training_data(task.trained)
-        secret = task.seed_file.read_bytes()
+        secret = task.site_secret()
         trainers = []
         for member in task.training.trainable:
             trainer = _trainer(task, member, data, secret, group)
@@ -112,6 +100,11 @@ def _train_member(task: Task, trainer: MemberTrainer, link: AgentLink | None, gr
         done, model = state.t, dict(state.tensors)
         checkpoint = load_checkpoint(folder, member.name, binding)
         if checkpoint is not None:
+            if checkpoint.t > done + 1:
+                raise CheckpointError(
+                    f"{folder}: the checkpoint of {member.name} is of t={checkpoint.t}, but the agent stands at "
+                    f"t={done}: it lost its state; delete the checkpoint to train again"
+                )
             trainer.restore(checkpoint)
             trained = checkpoint.t
     done, trained = group.number(done), group.number(trained)
@@ -169,19 +162,9 @@ def _worker(config: dict[str, Any]) -> None:
     size = 1 if local else context.get_world_size()
     rank = 0 if local else context.get_world_rank()
     group = Group(rank, size, ray.train.torch.get_device())
-    train_members(task, group)
+    with named_failures():
+        train_members(task, group)
     ray.train.report({"done": 1})
-
-
-def _confine_ray(task: Task) -> None:
-    """Keep Ray's files in the silo's own folder and Ray itself on this machine."""
-    task.work.mkdir(mode=0o700, parents=True, exist_ok=True)
-    # Ray puts Unix sockets below its folder, and their paths may have 107 characters: a short link to a long folder.
-    folder = task.work / "ray"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ["RAY_TMPDIR"] = str(folder)
-    os.environ["RAY_AIR_LOCAL_CACHE_DIR"] = str(folder)
 
 
 def _training_error(error: BaseException | None) -> TrainingError | None:
@@ -190,12 +173,10 @@ def _training_error(error: BaseException | None) -> TrainingError | None:
     while error is not None and seen < 10:
         if isinstance(error, TrainingError):
             return error
-        failures = getattr(error, "worker_failures", None)
-        if failures:
-            for failure in failures.values():
-                found = _training_error(failure)
-                if found is not None:
-                    return found
+        for failure in getattr(error, "worker_failures", {}).values():
+            found = _training_error(getattr(failure, "_base_exc", failure))
+            if found is not None:
+                return found
         error, seen = error.__cause__ or getattr(error, "cause", None), seen + 1
     return None
 

@@ -2,9 +2,12 @@
 
 import hashlib
 import hmac
+from typing import Final
 
 import numpy as np
 
+MIN_SECRET: Final = 16
+"""Least bytes of a site's secret."""
 _LOCAL = b"fedgestalt local training seed v1\0"
 _START = b"fedgestalt model start seed v1\0"
 
@@ -18,7 +21,7 @@ def round_seed(site_secret: bytes, roster_hash: bytes, member: str, t: int) -> b
     Raises:
         ValueError: for a secret shorter than 16 bytes.
     """
-    if len(site_secret) < 16:
+    if len(site_secret) < MIN_SECRET:
         raise ValueError(
             "the site's seed has fewer than 16 bytes: write at least 16 random bytes into its file"
         )

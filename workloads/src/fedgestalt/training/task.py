@@ -10,6 +10,7 @@ from .config import TrainingConfig
 from .errors import TrainingError
 from .fields import ConfigError
 from .parsing import parse_training
+from .seeds import MIN_SECRET
 
 
 class TaskError(TrainingError):
@@ -41,6 +42,24 @@ class Task:
     public_seed: bytes
     cache: Path
     work: Path
+
+    def site_secret(self) -> bytes:
+        """The content of the site's seed file, at least 16 bytes.
+
+        Raises:
+            TaskError: unreadable or too short.
+        """
+        try:
+            secret = self.seed_file.read_bytes()
+        except OSError as error:
+            raise TaskError(
+                f"seedFile {self.seed_file}: {error.strerror}; write 32 random bytes into it, mode 0600"
+            ) from error
+        if len(secret) < MIN_SECRET:
+            raise TaskError(
+                f"seedFile {self.seed_file}: fewer than {MIN_SECRET} bytes; write 32 random bytes into it"
+            )
+        return secret
 
 
 def load_task(path: Path) -> Task:

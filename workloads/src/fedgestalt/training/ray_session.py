@@ -1,0 +1,75 @@
+"""A Ray of the silo's own for one fit: files in the silo's folder, sockets and ports on this machine only."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from .config import Resources
+
+_LONGEST_FOLDER: Final = 40
+"""Ray appends up to 62 bytes for its sockets, and an address takes 107."""
+_OBJECT_STORE: Final = 80 << 20
+"""Bytes. Ray carries the task file's path and a few numbers here; photos and models never pass through it."""
+
+
+@contextmanager
+def ray_session(work: Path, resources: Resources) -> Iterator[None]:
+    """Start Ray for `resources.workers` > 0, and stop it at the end; without workers only confine it.
+
+    Args:
+        work: the silo's own folder; Ray's files lie in `work/ray`, temporary ones in `work/tmp` (mode 0700).
+        resources: workers and threads.
+    """
+    folder = work / "ray"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    _keep_temporary_files(work / "tmp")
+    with _short_name(folder.resolve()) as name:
+        os.environ["RAY_TMPDIR"] = name
+        if resources.workers == 0:
+            yield
+            return
+        import ray
+
+        plasma = folder / "plasma"
+        plasma.mkdir(mode=0o700, exist_ok=True)
+        try:
+            ray.init(
+                address="local",
+                num_cpus=resources.workers * resources.threads + 1,
+                include_dashboard=False,
+                log_to_driver=False,
+                object_store_memory=_OBJECT_STORE,
+                _temp_dir=name,
+                _plasma_directory=str(plasma),
+            )
+            yield
+        finally:
+            ray.shutdown()
+
+
+def _keep_temporary_files(folder: Path) -> None:
+    """Whatever libraries put into a temporary folder (torch's compiler caches, for one) stays in the silo's."""
+    folder.mkdir(mode=0o700, exist_ok=True)
+    os.environ["TMPDIR"] = str(folder)
+    tempfile.tempdir = None  # read the variable anew
+
+
+@contextmanager
+def _short_name(folder: Path) -> Iterator[str]:
+    """A short name of a folder for Ray's own processes, valid inside the context.
+
+    Linux's /proc names an open folder of this process for every process of this user, without a link that a
+    killed trainer would leave behind.
+    """
+    if len(os.fsencode(folder)) <= _LONGEST_FOLDER:
+        yield str(folder)
+        return
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield f"/proc/{os.getpid()}/fd/{descriptor}"
+    finally:
+        os.close(descriptor)
