@@ -27,7 +27,8 @@ def changes(seed: int, scale: float = 0.01) -> Delta:
 
 
 def run(strategy: Strategy, rounds: int = 3) -> tuple[Model, Mapping[str, NDArray[np.float64]]]:
-    model, state = start(), {}
+    model = start()
+    state: Mapping[str, NDArray[np.float64]] = {}
     for t in range(rounds):
         model, state = strategy.step(model, changes(t + 1), state)
     return model, state
@@ -59,7 +60,8 @@ def test_fedavgm_without_momentum_is_fedavg() -> None:
 
 def test_fedadam_follows_algorithm_2() -> None:
     strategy = FedAdam(learning_rate=0.1, beta1=0.8, beta2=0.9, tau=1e-2)
-    model, state = start(), {}
+    model = start()
+    state: Mapping[str, NDArray[np.float64]] = {}
     m, v, w = np.zeros((5, 7)), np.full((5, 7), 1e-4), start()[W].astype(np.float64)
     for t in (1, 2):
         model, state = strategy.step(model, changes(t), state)

@@ -104,6 +104,13 @@ class AgentLink:
 
     def _call(self, header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Frame:
         """Send a request until it is answered. Repeating is safe: handlers accept repetitions."""
+        size = sum(tensor.nbytes for tensor in tensors.values())
+        if size > self._limits.payload:
+            # The agent would cut the connection, which looks like a restart: say it before repeating for hours.
+            raise AgentRefusedError(
+                "too-large",
+                f"{header['op']!r} takes {size} bytes, more than the link's {self._limits.payload}",
+            )
         begun = last_sign = time.monotonic()
         pause = _FIRST_PAUSE
         while True:
