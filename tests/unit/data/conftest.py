@@ -24,7 +24,7 @@ class Folder:
         self.root = root
 
     @staticmethod
-    def photo(seed: int, size: tuple[int, int] = (12, 12)) -> bytes:
+    def photo(seed: int, size: tuple[int, int] = (32, 32)) -> bytes:
         """A JPEG whose content differs from seed to seed."""
         pixels = np.random.default_rng(seed).integers(0, 255, (size[1], size[0], 3), dtype=np.uint8)
         file = io.BytesIO()

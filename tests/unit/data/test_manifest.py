@@ -6,8 +6,8 @@ import pyarrow.parquet
 import pytest
 from PIL import Image
 
-from fedgestalt.data import Cohort, CohortError, Photo, Role, load_cohort, write_cohort
-from fedgestalt.data import manifest as manifest_module
+from fedgestalt.data import Cohort, CohortError, Photo, Role, load_cohort, photofiles, write_cohort
+from fedgestalt.faces import photo
 
 
 def problems(root: Path, **options: bool) -> tuple[str, ...]:
@@ -126,11 +126,29 @@ def test_a_pixel_bomb_is_refused_without_being_decoded(folder):
 
 
 def test_too_many_bytes_are_not_read(folder, monkeypatch):
-    monkeypatch.setattr(manifest_module, "_MOST_BYTES", 100)
+    monkeypatch.setattr(photofiles, "MAX_FILE_BYTES", 100)
     root = folder.fill([folder.row("large.jpg")])
     (problem,) = problems(root)
     assert "large.jpg" in problem
     assert "at most" in problem
+
+
+def test_a_photo_too_small_for_a_face_is_refused(folder):
+    root = folder.fill([folder.row("small.jpg")])
+    folder.put("small.jpg", folder.photo(1, (20, 40)))
+    (problem,) = problems(root)
+    assert "20 x 40 pixels, at least 24" in problem
+
+
+@pytest.mark.parametrize("limit", ["MAX_FILE_BYTES", "MAX_PIXELS", "MIN_SIDE", "FORMATS"])
+def test_a_checked_photo_is_one_that_the_faces_room_reads(limit):
+    assert getattr(photofiles, limit) == getattr(photo, limit)
+
+
+def test_both_kinds_of_manifest_at_once_are_refused(folder):
+    root = folder.fill([folder.row("a.jpg")])
+    (root / "manifest.parquet").write_bytes(b"")
+    assert "both" in problems(root)[0]
 
 
 def test_images_are_not_decoded_when_an_earlier_check_is_trusted(folder):
@@ -273,8 +291,8 @@ def test_what_is_written_loads_again(folder):
         Photo(Path("d.jpg"), "p3", None, Role.UNDIAGNOSED),
     )
     cohort = Cohort(folder.root, "north", photos, True, {"seed": 3})
-    for number, photo in enumerate(photos):
-        folder.put(str(photo.image), folder.photo(number))
+    for number, one in enumerate(photos):
+        folder.put(str(one.image), folder.photo(number))
     write_cohort(cohort)
     loaded = load_cohort(folder.root)
     assert loaded == cohort

@@ -7,7 +7,6 @@ Columns: ``image`` (path relative to the folder), ``patient``, ``syndrome`` (CUR
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
 import json
 import re
@@ -15,19 +14,17 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from PIL import Image
-
 from fedgestalt.files import write_atomic
 
 from .cohort import SPLITS, Cohort, Photo, Role
 from .errors import CohortError
+from .photofiles import escapes, file_problems
 
 COLUMNS: Final = ("image", "patient", "syndrome", "role", "test_splits")
 PREFIXES: Final = ("OMIM", "ORPHA", "MONDO", "SYN")
 _CURIE: Final = re.compile(rf"({'|'.join(PREFIXES)}):[A-Za-z0-9]{{1,32}}")
-_MOST_BYTES: Final = 64 << 20
-_MOST_PIXELS: Final = 100_000_000
 _MOST_ROWS: Final = 1_000_000
+_FACTS: Final[dict[str, type]] = {"name": str, "synthetic": bool, "provenance": dict}
 
 Row = tuple[int, dict[str, str]]
 
@@ -51,12 +48,17 @@ def load_cohort(root: Path, *, check_images: bool = True) -> Cohort:
     if not rows:
         problems.append(f"{source}: no rows; list at least one photo")
     problems += _rule_problems(source, photos)
-    problems += _file_problems(root, source, [photo for _, photo in photos], check_images)
+    # Files of rows with other faults are looked at too: one error must be enough to mend everything.
+    images = [Path(cells["image"]) for _, cells in rows if not escapes(cells["image"])]
+    problems += file_problems(root, images, check_content=check_images)
     if problems:
         raise CohortError(root, problems)
-    name, synthetic = str(facts.get("name", root.name)), bool(facts.get("synthetic", False))
     return Cohort(
-        root, name, tuple(photo for _, photo in photos), synthetic, dict(facts.get("provenance", {}))
+        root,
+        facts.get("name", root.name),
+        tuple(photo for _, photo in photos),
+        facts.get("synthetic", False),
+        facts.get("provenance", {}),
     )
 
 
@@ -85,35 +87,60 @@ def _read_facts(root: Path) -> dict[str, Any]:
         raise CohortError(root, [f"cohort.json: not readable JSON ({error}); mend or remove it"]) from error
     if not isinstance(facts, dict):
         raise CohortError(root, ["cohort.json: must be an object with name, synthetic and provenance"])
+    problems = [
+        f"cohort.json: {key}: {type(facts[key]).__name__} found, {kind.__name__} expected"
+        for key, kind in _FACTS.items()
+        if key in facts and not isinstance(facts[key], kind)
+    ]
+    if problems:
+        raise CohortError(root, problems)
     return facts
 
 
 def _read_rows(root: Path) -> tuple[str, list[Row]]:
-    """The manifest's rows with their line numbers, all values as text."""
-    table, text = root / "manifest.parquet", root / "manifest.csv"
+    """The manifest's name and its rows with their line numbers, all values as text."""
+    text, table = root / "manifest.csv", root / "manifest.parquet"
+    if text.exists() and table.exists():
+        raise CohortError(root, ["both manifest.csv and manifest.parquet; keep the one that holds"])
     if text.exists():
-        with text.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            _check_columns(root, text.name, reader.fieldnames or ())
-            rows = [(reader.line_num, {k: (row[k] or "").strip() for k in COLUMNS}) for row in reader]
+        source, rows = text.name, _read_csv(root, text)
     elif table.exists():
-        import pyarrow.parquet
-
-        content = pyarrow.parquet.read_table(table)
-        _check_columns(root, table.name, content.column_names)
-        rows = [
-            (i + 1, {k: "" if row[k] is None else str(row[k]).strip() for k in COLUMNS})
-            for i, row in enumerate(content.select(list(COLUMNS)).to_pylist())
-        ]
-        text = table
+        source, rows = table.name, _read_parquet(root, table)
     else:
         raise CohortError(
             root,
             ["no manifest.csv and no manifest.parquet; write one with the columns " + ", ".join(COLUMNS)],
         )
     if len(rows) > _MOST_ROWS:
-        raise CohortError(root, [f"{text.name}: more than {_MOST_ROWS} rows"])
-    return text.name, rows
+        raise CohortError(root, [f"{source}: more than {_MOST_ROWS} rows"])
+    return source, rows
+
+
+def _read_csv(root: Path, path: Path) -> list[Row]:
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            _check_columns(root, path.name, reader.fieldnames or ())
+            return [(reader.line_num, {k: (row[k] or "").strip() for k in COLUMNS}) for row in reader]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise CohortError(root, [f"{path.name}: no CSV in UTF-8 ({error}); save it as such"]) from error
+
+
+def _read_parquet(root: Path, path: Path) -> list[Row]:
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        content = pyarrow.parquet.read_table(path)
+    except (pyarrow.ArrowException, OSError) as error:
+        raise CohortError(
+            root, [f"{path.name}: no readable Parquet ({type(error).__name__}); write it again"]
+        ) from error
+    _check_columns(root, path.name, content.column_names)
+    return [
+        (number, {k: "" if row[k] is None else str(row[k]).strip() for k in COLUMNS})
+        for number, row in enumerate(content.select(list(COLUMNS)).to_pylist(), 1)
+    ]
 
 
 def _check_columns(root: Path, source: str, found: Sequence[str]) -> None:
@@ -126,7 +153,7 @@ def _photo(source: str, row: Row, problems: list[str]) -> tuple[int, Photo] | No
     line, cells = row
     found: list[str] = []
     image = Path(cells["image"])
-    if not cells["image"] or image.is_absolute() or ".." in image.parts:
+    if escapes(cells["image"]):
         found.append(f"image: {cells['image']!r} is no path inside the cohort's folder")
     if not cells["patient"]:
         found.append("patient: empty; every photo belongs to a patient")
@@ -184,41 +211,3 @@ def _rule_problems(source: str, photos: Sequence[tuple[int, Photo]]) -> Iterator
                     f"{source}, line {line}: role: {photo.syndrome} is {'rare' if rare else 'frequent'} here and "
                     f"{'rare' if other else 'frequent'} in line {other_line}; a syndrome is one or the other"
                 )
-
-
-def _file_problems(root: Path, source: str, photos: Sequence[Photo], check_images: bool) -> Iterator[str]:
-    contents: dict[str, Path] = {}
-    for photo in photos:
-        path = root / photo.image
-        try:
-            size = path.stat().st_size
-        except OSError:
-            yield f"{source}: {photo.image}: the file is missing"
-            continue
-        if not check_images:
-            continue
-        if size > _MOST_BYTES:
-            yield f"{photo.image}: {size >> 20} MiB; at most {_MOST_BYTES >> 20} MiB are read"
-            continue
-        data = path.read_bytes()
-        problem = _undecodable(data)
-        if problem:
-            yield f"{photo.image}: not a readable photo ({problem}); replace the file or remove its row"
-            continue
-        digest = hashlib.sha256(data).hexdigest()
-        if digest in contents:
-            yield f"{photo.image}: the same content as {contents[digest]}; remove one of the two rows"
-        contents.setdefault(digest, photo.image)
-
-
-def _undecodable(data: bytes) -> str:
-    """Why the bytes are no photo; empty if they are one."""
-    try:
-        with Image.open(io.BytesIO(data)) as image:
-            if image.width * image.height > _MOST_PIXELS:
-                return f"{image.width} x {image.height} pixels are too many"
-            image.draft("RGB", (image.width // 8 or 1, image.height // 8 or 1))
-            image.load()
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        return type(error).__name__
-    return ""
