@@ -83,3 +83,9 @@ def test_four_silos_are_the_points_of_the_compass() -> None:
 def test_two_silos_are_too_few_to_hide_anything() -> None:
     with pytest.raises(ValueError, match="3 to"):
         silo_names(2)
+
+
+def test_a_patient_who_is_listed_twice_is_refused() -> None:
+    twice = [Patient("p", "SYN:1", False), Patient("p", "SYN:2", False)]
+    with pytest.raises(ValueError, match="listed twice"):
+        deal(twice, 4, Split.parse("near-uniform"), 0)

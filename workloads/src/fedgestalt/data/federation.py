@@ -156,7 +156,10 @@ def _claim(out: Path, settings: Mapping[str, Any]) -> None:
     """Refuse to mix two federations in one folder."""
     path = out / "federation.json"
     if path.exists():
-        found = json.loads(path.read_text())
+        try:
+            found = json.loads(path.read_text())
+        except ValueError as error:
+            raise CohortError(out, [f"federation.json is damaged ({error}); remove the folder"]) from error
         if found != dict(settings):
             raise CohortError(out, [f"holds another federation ({found}); give another folder or remove it"])
         return

@@ -70,7 +70,12 @@ def deal(patients: Sequence[Patient], silos: int, split: Split, seed: int) -> di
     non-overlapping gives whole syndromes to silos, the largest first, each to the silo with the fewest patients.
     dirichlet draws per frequent syndrome the silos' shares from a symmetric Dirichlet distribution; a rare syndrome lives in
     one silo or two.
+
+    Raises:
+        ValueError: a patient is listed twice.
     """
+    if len({patient.name for patient in patients}) != len(patients):
+        raise ValueError("a patient is listed twice; a patient has one syndrome and one silo")
     rng = np.random.default_rng([seed, silos, 0xDEA1])
     by_syndrome: dict[str, list[Patient]] = {}
     for patient in sorted(patients, key=lambda p: p.name):

@@ -120,12 +120,11 @@ def _rotation(syndrome: Syndrome, seed: int) -> Mapping[int, tuple[int, ...]]:
         for split in range(1, SPLITS + 1):
             for number in rng.permutation(count)[: max(1, count // 2)]:
                 splits[int(number)].append(split)
-        for number, listed in splits.items():
+        for listed in splits.values():
             if (
                 len(listed) == SPLITS
             ):  # it would never be gallery: give its last split to a patient that was not in it
                 other = next(i for i in splits if SPLITS not in splits[i])
                 listed.remove(SPLITS)
                 splits[other].append(SPLITS)
-                del number
     return {number: tuple(sorted(listed)) for number, listed in splits.items()}
