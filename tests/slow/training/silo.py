@@ -12,16 +12,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fedgestalt.training.messages import Aggregated, MemberState
+from fedgestalt.training.messages import Aggregated, LinkRefusal, MemberState
 from fedgestalt.training.strategies import FedAvg
 
 Model = dict[str, NDArray[np.float32]]
 
 
 class Agent:
-    """Averages one silo's updates plainly. `gate` holds back the answer of a communication round."""
+    """Averages one silo's updates plainly. `gate` holds back the answer of communication round `hold`."""
 
-    def __init__(self, hold: int | None = None) -> None:
+    def __init__(self, hold: int | None = None, refuse: LinkRefusal | None = None) -> None:
+        self._refuse = refuse
         self.models: dict[str, tuple[int, Model]] = {}
         self.updates: dict[tuple[str, int], list[bytes]] = {}
         self.told: list[tuple[str, int, float]] = []
@@ -43,6 +44,8 @@ class Agent:
     def aggregate(self, member: str, t: int, delta: Mapping[str, NDArray[np.float64]]) -> Aggregated:
         with self._lock:
             self.updates.setdefault((member, t), []).append(b"".join(d.tobytes() for d in delta.values()))
+        if self._refuse is not None:
+            raise self._refuse
         if t == self._hold:
             self.handed_over.set()
             assert self.gate.wait(240.0)

@@ -1,6 +1,5 @@
 """The trainer as sites run it: `python -m fedgestalt.training.entry`, with Ray inside."""
 
-import json
 import os
 import time
 from pathlib import Path
@@ -11,6 +10,7 @@ import pytest
 from fedgestalt.data.federation import make_federation
 from fedgestalt.training.endpoint import TrainerEndpoint
 from fedgestalt.training.exit_codes import ExitCode
+from fedgestalt.training.messages import LinkRefusal
 
 from .silo import Agent, Model, finish, run_entry, same_bits, write_task
 
@@ -159,16 +159,15 @@ def test_two_workers_train_the_shared_model_with_distributed_data_parallel(
     assert list((tmp_path / "tmp").iterdir()) == []
 
 
-def test_a_worker_s_own_error_keeps_its_exit_code_through_ray(
+def test_a_refusal_ends_all_workers_with_its_exit_code(
     photos: tuple[Path, Path, list[str]], tmp_path: Path
 ) -> None:
-    agent = Agent()
-    task = write_task(tmp_path, photos[0], photos[2], photos[1], workers=1)
-    document = json.loads(task.read_text())
-    document["training"]["members"][0]["initialWeights"] = {"name": "no-such-weights"}
-    task.write_text(json.dumps(document))
+    """Rank 0 is refused while rank 1 waits for its broadcast: Ray must end both, and keep the reason."""
+    agent = Agent(refuse=LinkRefusal("conflict", "another update was handed over already"))
+    task = write_task(tmp_path, photos[0], photos[2], photos[1], workers=2)
     with TrainerEndpoint(tmp_path / "agent" / "link.sock", agent):
         process = run_entry("train", task, tmp_path / "tmp")
         output, _ = process.communicate(timeout=150)
-    assert process.returncode == ExitCode.WEIGHTS_MISSING, output[-4000:]
-    assert "no-such-weights" in output
+    assert process.returncode == ExitCode.AGENT_REFUSED, output[-4000:]
+    assert "error: conflict: another update" in output
+    wait_until_gone(tmp_path)

@@ -24,6 +24,8 @@ from fedgestalt.training.errors import BoundExceededError, NonFiniteError
 from fedgestalt.training.steps import build_optimizer
 
 BIG = 2.0**50
+FURTHEST = np.concatenate([np.full(3000, 1e-14), 1e-9 * (BETA2 / BETA1) ** np.arange(399.0)])
+"""Gradients whose last step is nearly the supremum."""
 finite = st.floats(-BIG, BIG, allow_nan=False, width=32)
 
 
@@ -124,12 +126,17 @@ def test_an_update_stays_within_its_bound_for_the_gradients_that_move_furthest(
 
 
 def test_the_worst_gradients_come_near_the_bound_so_that_it_is_not_merely_loose() -> None:
-    growth = 1e-9 * (BETA2 / BETA1) ** np.arange(400.0)
-    gradients = np.concatenate([np.full(3000, 1e-14), growth])[:-1]
     member = Member("m", "none", optimizer=Optimizer(learning_rate=1e-3, weight_decay=0.0), max_steps=1)
-    delta = move(member, np.zeros(1, np.float32), gradients, head=False, warm=len(gradients) - 1)
+    delta = move(member, np.zeros(1, np.float32), FURTHEST, head=False, warm=len(FURTHEST) - 1)
     bound = parameter_bound(member, "extractor.weight", 0.0)
     assert 0.97 * bound < np.abs(delta).max() <= bound
+
+
+def test_the_bound_has_room_for_rounding_a_large_weight() -> None:
+    """Below 2^20 float32 has steps of 1/16: a move of 0.036 becomes 0.0625."""
+    member = Member("m", "none", optimizer=Optimizer(learning_rate=0.005, weight_decay=0.0), max_steps=1)
+    delta = move(member, np.array([2.0**20], np.float32), FURTHEST, head=False, warm=len(FURTHEST) - 1)
+    assert ADAM_STEP * 0.005 * 1.01 < np.abs(delta).max() <= parameter_bound(member, "extractor.w", 2.0**20)
 
 
 def test_only_adamw_needs_room_for_its_decay() -> None:

@@ -78,7 +78,7 @@ def test_a_task_file_that_is_missing_or_no_json_ends_with_64(
     tmp_path: Path, workload: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "task.json"
-    assert main([workload, "--task", str(path)]) == ExitCode.BAD_INPUT == 64
+    assert main([workload, "--task", str(path)]) == ExitCode.BAD_INPUT
     path.write_text("{")
     assert main([workload, "--task", str(path)]) == 64
     assert str(path) in capsys.readouterr().err
@@ -117,7 +117,7 @@ def test_missing_weights_end_with_65(
     weights = {"name": "nothing-of-that-name"}
     path = write_task(training=section({"initialWeights": weights, "batchSize": 2}))
     with TrainerEndpoint(socket_path, Recorder()):
-        assert main(["encode", "--task", str(path)]) == ExitCode.WEIGHTS_MISSING == 65
+        assert main(["encode", "--task", str(path)]) == ExitCode.WEIGHTS_MISSING
     assert "nothing-of-that-name" in capsys.readouterr().err
 
 
@@ -125,7 +125,7 @@ def test_an_unusable_cohort_ends_with_66(
     write_task: Write, socket_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with TrainerEndpoint(socket_path, Recorder()):
-        assert main(["encode", "--task", str(write_task())]) == ExitCode.BAD_DATA == 66
+        assert main(["encode", "--task", str(write_task())]) == ExitCode.BAD_DATA
     assert "cohort" in capsys.readouterr().err
 
 

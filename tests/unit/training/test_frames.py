@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from fedgestalt.training.endpoint import TrainerEndpoint
-from fedgestalt.training.frames import Frame, FrameError, Limits, read_frame, send_frame
+from fedgestalt.training.frames import FrameError, Limits, Tensor, read_frame, send_frame
 from fedgestalt.training.sockets import connect
 
 from .agents import Recorder
@@ -38,7 +38,11 @@ def raw(header: Any, payload: bytes = b"", magic: bytes = b"FGL1", announced: in
 
 
 def test_a_frame_comes_back_as_it_was_sent(pair: Pair) -> None:
-    tensors = {"b": np.arange(6.0).reshape(2, 3), "a": np.float32([[1.5]]), "e": np.zeros((0, 3))}
+    tensors: dict[str, Tensor] = {
+        "b": np.arange(6.0).reshape(2, 3),
+        "a": np.array([[1.5]], dtype=np.float32),
+        "e": np.zeros((0, 3)),
+    }
     send_frame(pair[0], {"op": "x", "n": 3}, tensors)
     frame = read_frame(pair[1], LIMITS)
     assert frame.header == {"op": "x", "n": 3}
@@ -50,10 +54,10 @@ def test_a_frame_comes_back_as_it_was_sent(pair: Pair) -> None:
 def test_big_endian_and_strided_arrays_travel_by_value(pair: Pair) -> None:
     array = np.arange(12, dtype=">f8").reshape(3, 4)[:, ::2]
     send_frame(pair[0], {}, {"a": array})
-    assert read_frame(pair[1], LIMITS) == Frame({}, {"a": pytest.approx(array)})
+    np.testing.assert_array_equal(read_frame(pair[1], LIMITS).tensors["a"], array)
 
 
-@pytest.mark.parametrize("array", [np.arange(3), np.array([1j]), np.float16([1]), np.array(["a"])])
+@pytest.mark.parametrize("array", [np.arange(3), np.array([1j]), np.zeros(1, np.float16), np.array(["a"])])
 def test_only_float32_and_float64_travel(pair: Pair, array: Any) -> None:
     with pytest.raises(TypeError, match="only float32 and float64"):
         send_frame(pair[0], {}, {"a": array})

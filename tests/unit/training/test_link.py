@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from stat import S_IMODE
+from typing import Any
 
 import numpy as np
 import pytest
@@ -58,7 +59,10 @@ def link(endpoint: TrainerEndpoint, socket_path: Path) -> Iterator[AgentLink]:
 
 
 def test_resume_brings_each_member_s_round_and_model(agent: Recorder, link: AgentLink) -> None:
-    model = {"extractor.a/b": np.arange(6, dtype=np.float32).reshape(2, 3), "head.bias": np.float32([1, 2])}
+    model = {
+        "extractor.a/b": np.arange(6, dtype=np.float32).reshape(2, 3),
+        "head.bias": np.array([1, 2], dtype=np.float32),
+    }
     agent.states = {"r50": MemberState(3, model), "r100": MemberState(0, {})}
     states = link.resume()
     assert {name: state.t for name, state in states.items()} == {"r50": 3, "r100": 0}
@@ -99,7 +103,10 @@ def test_a_skipped_round_is_told(link: AgentLink) -> None:
 
 def test_rows_and_progress_arrive(agent: Recorder, link: AgentLink) -> None:
     embeddings = np.random.default_rng(1).normal(size=(2, 4))
-    rows = [{"photo": "a.jpg", "test_splits": [1, 2]}, {"photo": "ä.jpg", "test_splits": []}]
+    rows: list[dict[str, Any]] = [
+        {"photo": "a.jpg", "test_splits": [1, 2]},
+        {"photo": "ä.jpg", "test_splits": []},
+    ]
     link.rows(embeddings, rows)
     link.progress("r50", 1, 0.25, "epoch 1/5")
     assert agent.calls[0][1].tobytes() == embeddings.tobytes()

@@ -34,7 +34,7 @@ def test_a_local_seed_depends_on_secret_roster_member_and_communication_round() 
     usual = round_seed(SECRET, b"roster", "r50", 3)
     others = {
         round_seed(b"t" * 16, b"roster", "r50", 3),
-        round_seed(SECRET, b"roster of one silo less", "r50", 3),
+        round_seed(SECRET, b"rosteR", "r50", 3),
         round_seed(SECRET, b"roster", "r100", 3),
         round_seed(SECRET, b"roster", "r50", 4),
         round_seed(SECRET, b"rosterr", "50", 3),

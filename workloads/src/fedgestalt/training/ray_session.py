@@ -1,11 +1,14 @@
 """A Ray of the silo's own for one fit: files in the silo's folder, sockets and ports on this machine only."""
 
 import os
+import secrets
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
+
+from fedgestalt.files import write_atomic
 
 from .config import Resources
 
@@ -23,15 +26,16 @@ def ray_session(work: Path, resources: Resources) -> Iterator[None]:
         work: the silo's own folder; Ray's files lie in `work/ray`, temporary ones in `work/tmp` (mode 0700).
         resources: workers and threads.
     """
-    folder = work / "ray"
+    folder = (work / "ray").resolve()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    _keep_temporary_files(work / "tmp")
-    with _short_name(folder.resolve()) as name:
+    _keep_temporary_files(folder.parent / "tmp")
+    with _short_name(folder) as name:
         os.environ["RAY_TMPDIR"] = name
         if resources.workers == 0:
             yield
             return
+        _fresh_token(folder / "token")
         import ray
 
         plasma = folder / "plasma"
@@ -49,6 +53,15 @@ def ray_session(work: Path, resources: Resources) -> Iterator[None]:
             yield
         finally:
             ray.shutdown()
+            (folder / "token").unlink(missing_ok=True)
+
+
+def _fresh_token(path: Path) -> None:
+    """A secret of this session for Ray's ports; Ray's own would lie in the home folder, one for all silos there."""
+    write_atomic(path, secrets.token_hex(32).encode(), mode=0o600)
+    os.environ["RAY_AUTH_MODE"] = "token"
+    os.environ["RAY_AUTH_TOKEN_PATH"] = str(path)
+    os.environ.pop("RAY_AUTH_TOKEN", None)
 
 
 def _keep_temporary_files(folder: Path) -> None:
