@@ -56,3 +56,25 @@ def partition(folder: Path, out: Path, silos: int, split: str, seed: int) -> Non
         raise click.ClickException(str(error)) from error
     for part in parts:
         click.echo(f"{part.name}: {len(part.photos)} photos of {len(part.patients)} patients")
+
+
+@command.command("import-gmdb")
+@click.argument("source", type=_FOLDER)
+@click.argument("out", type=_FOLDER)
+def import_gmdb_command(source: Path, out: Path) -> None:
+    """Import the GestaltMatcher Database's published layout from SOURCE into the cohort OUT.
+
+    What is left out is listed with the reason. The data need a licence of their own.
+    """
+    from fedgestalt.data import CohortError
+    from fedgestalt.data.gmdb import import_gmdb
+
+    try:
+        done = import_gmdb(source, out)
+    except CohortError as error:
+        raise click.ClickException(str(error)) from error
+    for line in done.skipped:
+        click.echo(f"left out: {line}", err=True)
+    click.echo(
+        f"{len(done.cohort.photos)} photos of {len(done.cohort.patients)} patients in {out}; {len(done.skipped)} left out"
+    )

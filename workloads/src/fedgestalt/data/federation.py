@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -12,6 +11,7 @@ from fedgestalt.files import write_atomic
 
 from .cohort import Cohort, Photo
 from .errors import CohortError
+from .linking import link_or_copy
 from .manifest import load_cohort, write_cohort
 from .partition import Patient, Split, deal, silo_names
 from .synthdysm.photos import PhotoJob, write_photos
@@ -117,7 +117,7 @@ def partition_cohort(source: Path, out: Path, *, silos: int, split: str, seed: i
     for i, name in enumerate(names):
         mine = tuple(photo for photo in cohort.photos if homes[photo.patient] == i)
         for photo in mine:
-            _link(source / photo.image, out / name / photo.image)
+            link_or_copy(source / photo.image, out / name / photo.image)
         part = Cohort(out / name, name, mine, cohort.synthetic, {**cohort.provenance, "partOf": cohort.name})
         (out / name).mkdir(parents=True, exist_ok=True)
         write_cohort(part)
@@ -164,18 +164,6 @@ def _claim(out: Path, settings: Mapping[str, Any]) -> None:
             raise CohortError(out, [f"holds another federation ({found}); give another folder or remove it"])
         return
     write_atomic(path, json.dumps(dict(settings)).encode(), mode=0o644)
-
-
-def _link(source: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if target.exists():
-        return
-    try:
-        os.link(source, target)
-    except OSError:
-        part = target.with_name(f".{target.name}.part")
-        part.write_bytes(source.read_bytes())
-        part.replace(target)
 
 
 __all__ = [

@@ -21,7 +21,7 @@ from .errors import CohortError
 from .photofiles import escapes, file_problems
 
 COLUMNS: Final = ("image", "patient", "syndrome", "role", "test_splits")
-PREFIXES: Final = ("OMIM", "ORPHA", "MONDO", "SYN")
+PREFIXES: Final = ("OMIM", "ORPHA", "MONDO", "GMDB", "SYN")
 _CURIE: Final = re.compile(rf"({'|'.join(PREFIXES)}):[A-Za-z0-9]{{1,32}}")
 _MOST_ROWS: Final = 1_000_000
 _FACTS: Final[dict[str, type]] = {"name": str, "synthetic": bool, "provenance": dict}
