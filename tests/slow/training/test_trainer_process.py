@@ -53,6 +53,29 @@ def processes_under(folder: Path) -> list[str]:
     return found
 
 
+def open_ports(folder: Path) -> list[str]:
+    """Ports beyond loopback of the trainer, Ray's server and its raylet: their command lines name the folder."""
+    inodes = set()
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            if str(folder).encode() not in (entry / "cmdline").read_bytes():
+                continue
+            targets = [str(descriptor.readlink()) for descriptor in (entry / "fd").iterdir()]
+            inodes |= {target[8:-1] for target in targets if target.startswith("socket:[")}
+        except OSError:
+            continue
+    assert inodes
+    loopback = {"0100007F", "00000000000000000000000001000000", "0000000000000000FFFF00000100007F"}
+    found = []
+    for table in ("tcp", "tcp6"):
+        for line in Path("/proc/net", table).read_text().splitlines()[1:]:
+            fields = line.split()
+            listening = fields[3] == "0A" and fields[9] in inodes
+            if listening and fields[1].partition(":")[0] not in loopback:
+                found.append(fields[1])
+    return found
+
+
 def wait_until_gone(folder: Path, limit: float = 40.0) -> None:
     until = time.monotonic() + limit
     while processes_under(folder):
@@ -125,8 +148,10 @@ def test_kill_9_between_communication_rounds_resumes_to_the_same_bits_with_a_rea
         if not agent.handed_over.wait(150.0):
             first.kill()
             raise AssertionError(first.communicate()[0][-4000:])
+        exposed = open_ports(deep)
         first.kill()
         first.wait()
+        assert exposed == []
         assert first.stdout is not None
         first.stdout.close()
         wait_until_gone(deep)

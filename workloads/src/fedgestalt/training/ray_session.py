@@ -1,4 +1,8 @@
-"""A Ray of the silo's own for one fit: files in the silo's folder, sockets and ports on this machine only."""
+"""A Ray of the silo's own for one fit: files in the silo's folder, Ray's ports on loopback only.
+
+What is left open: the rendezvous store of torch.distributed listens on every interface while workers run; it holds
+addresses, and the network policy of a site's work namespace keeps others away from it.
+"""
 
 import os
 import secrets
@@ -26,15 +30,20 @@ def ray_session(work: Path, resources: Resources) -> Iterator[None]:
         work: the silo's own folder; Ray's files lie in `work/ray`, temporary ones in `work/tmp` (mode 0700).
         resources: workers and threads.
     """
-    folder = (work / "ray").resolve()
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    work = work.resolve()
+    work.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder = work / "ray"
+    folder.mkdir(mode=0o700, exist_ok=True)
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    _keep_temporary_files(folder.parent / "tmp")
+    _keep_temporary_files(work / "tmp")
     with _short_name(folder) as name:
         os.environ["RAY_TMPDIR"] = name
         if resources.workers == 0:
             yield
             return
+        # Ray listens on every interface unless it takes this machine for one where clusters cannot be made.
+        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
         _fresh_token(folder / "token")
         import ray
 
