@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fedgestalt.training.config import Resources
 from fedgestalt.training.encoding import encode
 from fedgestalt.training.endpoint import TrainerEndpoint
 from fedgestalt.training.entry import main
@@ -16,7 +17,7 @@ from fedgestalt.training.errors import CheckpointError, DataError, TrainingError
 from fedgestalt.training.exit_codes import RETRYABLE, ExitCode
 from fedgestalt.training.group import Group
 from fedgestalt.training.photos import CohortFaces
-from fedgestalt.training.ray_loop import train_members
+from fedgestalt.training.ray_loop import _per_worker, train_members
 from fedgestalt.training.task import TaskError, load_task
 
 from .agents import Federation, Recorder
@@ -163,6 +164,12 @@ def test_members_are_trained_round_by_round_with_the_agent(
     rows = next(call for call in agent.calls if call[0] == "rows")
     np.testing.assert_allclose(np.linalg.norm(rows[1], axis=1), 1.0, atol=1e-9)
     assert [row["photo"] for row in rows[2]] == ["0.jpg", "1.jpg", "2.jpg", "3.jpg"]
+
+
+def test_ray_reserves_the_threads_and_gpus_that_the_round_asks_for() -> None:
+    assert _per_worker(Resources(workers=0, threads=4)) is None
+    assert _per_worker(Resources(workers=2, threads=4)) == {"CPU": 4.0}
+    assert _per_worker(Resources(workers=1, threads=1, gpus_per_worker=2)) == {"CPU": 1.0, "GPU": 2.0}
 
 
 def test_a_checkpoint_that_is_ahead_of_the_agent_is_an_error(

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from .checkpoint import load_checkpoint, save_checkpoint
-from .config import Member
+from .config import Member, Resources
 from .errors import CheckpointError, TrainingError, WorkersFailedError
 from .failures import named_failures
 from .group import Group
@@ -44,7 +44,7 @@ def fit(task_file: Path) -> None:
             scaling_config=ray.train.ScalingConfig(
                 num_workers=resources.workers,
                 use_gpu=resources.gpus_per_worker > 0,
-                resources_per_worker={"CPU": float(resources.threads)} if resources.workers else None,
+                resources_per_worker=_per_worker(resources),
             ),
             run_config=ray.train.RunConfig(name="round", storage_path=str(task.work / "ray-results")),
         )
@@ -57,6 +57,16 @@ def fit(task_file: Path) -> None:
             if cause is not None:
                 raise cause from error
             raise WorkersFailedError(f"Ray Train: {type(error).__name__}: {str(error)[-500:]}") from error
+
+
+def _per_worker(resources: Resources) -> dict[str, float] | None:
+    """What Ray reserves for each worker; nothing in local mode."""
+    if resources.workers == 0:
+        return None
+    reserved = {"CPU": float(resources.threads)}
+    if resources.gpus_per_worker > 0:
+        reserved["GPU"] = float(resources.gpus_per_worker)
+    return reserved
 
 
 def train_members(task: Task, group: Group) -> None:
