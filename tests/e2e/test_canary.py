@@ -22,7 +22,7 @@ import pytest
 
 from fedgestalt.crypto.keys import Identity, Purpose, derive
 from fedgestalt.data.federation import VOCABULARY, load_federation, make_federation
-from fedgestalt.local.demo import _digest
+from fedgestalt.local.demo import weights_digest
 from fedgestalt.local.document import demo_round
 from fedgestalt.local.federation import LocalFederation
 from fedgestalt.secagg.keyring import EnrolmentSecrets, TrySecrets
@@ -64,7 +64,7 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Played:
         name="canary",
         silos=silos,
         vocabulary_digest=f"sha256:{hashlib.sha256(vocabulary).hexdigest()}",
-        weights_digest=_digest,
+        weights_digest=weights_digest,
         non_overlapping=True,
         tiny=True,
     )

@@ -46,7 +46,10 @@ import click
     show_default=True,
     help="Folder for everything that the demonstration makes.",
 )
-@click.option("--resume", is_flag=True, help="Go on with an interrupted demonstration in --out.")
+@click.option(
+    "--resume", is_flag=True, help="Go on with an interrupted demonstration in --out, or show a finished one."
+)
+@click.option("--overwrite", is_flag=True, help="Remove a demonstration that lies in --out and begin anew.")
 def command(
     silos: int,
     tier: str,
@@ -56,6 +59,7 @@ def command(
     workers: int,
     out: Path,
     resume: bool,
+    overwrite: bool,
 ) -> None:
     """Make hospitals, train their federation, compare it with what it replaces, write a report.
 
@@ -76,9 +80,10 @@ def command(
     if out.exists() and not resume and any(out.iterdir()):
         if not (out / "settings.json").exists():
             raise click.ClickException(f"{out} exists and is no demonstration. Give another --out.")
-        if not (out / "report.json").exists():
+        if not overwrite:
+            kind = "a finished" if (out / "report.json").exists() else "an unfinished"
             raise click.ClickException(
-                f"{out} holds an unfinished demonstration. Go on with --resume, or remove it."
+                f"{out} holds {kind} demonstration. Go on with --resume, begin anew with --overwrite, or give another --out."
             )
         shutil.rmtree(out)
     settings = DemoSettings(tier, silos, split, seed, workers, "" if data is None else str(data.resolve()))
@@ -88,6 +93,11 @@ def command(
             demo = Demo(out, settings, progress)
             result = demo.run()
         html, figures = write_demo_report(demo, result, chosen)
+    except KeyboardInterrupt:
+        click.echo(
+            f"Interrupted. Go on with: fedgestalt demo --resume --out {out} and the same settings", err=True
+        )
+        raise SystemExit(130) from None
     except (FederationError, CohortError, PhotoError, InitialWeightsMissing, ValueError) as error:
         raise click.ClickException(str(error)) from error
     # A narrow or piped output would squeeze the intervals out of the table: let long lines be long.
@@ -95,11 +105,11 @@ def command(
     wide.print(accuracy_table(result.arms, title="Synthetic faces: no statement about clinical accuracy"))
     minutes = sum(result.stage_seconds.values()) / 60
     wide.print(
-        f"{minutes:.1f} minutes, at most {result.peak_rss_mib / 1024:.1f} GiB of memory (shared pages counted often)"
+        f"{minutes:.1f} minutes, at most {result.peak_rss_mib / 1024:.1f} GiB of memory in all processes (an upper bound)"
     )
     wide.print(f"Report: {html}\nFigures: {figures}")
     wide.print(
-        "Next: fedgestalt demo --split non-overlapping --out fedgestalt-demo-2   (hospitals share no syndrome)"
+        f"Next: fedgestalt demo --tier {tier} --split non-overlapping --out fedgestalt-demo-2   (hospitals share no syndrome)"
     )
 
 

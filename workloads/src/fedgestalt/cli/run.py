@@ -89,12 +89,17 @@ def command(
         raise click.ClickException(str(error)) from error
     if outcome.phase != "Succeeded":
         condition = next(c for c in outcome.status["conditions"] if c["type"] == "Succeeded")
-        click.echo(f"The round failed: {condition['reason']}: {condition['message']}", err=True)
+        click.echo(
+            f"The round failed: {condition['reason']}: {condition['message']}\n"
+            f"Logs: {workdir / 'logs'} (hub and agents), {workdir / 'silos'}/<silo>/work/*/logs (trainers)",
+            err=True,
+        )
         raise SystemExit(3)
     if outcome.table is not None:
         from fedgestalt.evaluation import accuracy_table
 
         console.print(accuracy_table({"federated": outcome.table}))
     console.print(
-        f"Round {outcome.uid} succeeded in {outcome.wall_seconds:.0f} s; its files lie in {workdir}."
+        f"Round {outcome.uid} succeeded in {outcome.wall_seconds:.0f} s. "
+        f"Each hospital's model: {workdir}/silos/<silo>/work/{outcome.uid[:8]}/models"
     )

@@ -36,7 +36,8 @@ from fedgestalt.data.tiers import TIERS
 def command(tier: str, silos: int, split: str, seed: int, shift: float, workers: int, out: Path) -> None:
     """Render a synthetic cohort, split over hospitals: OUT/<silo>/manifest.csv, cohort.json, photos/.
 
-    The faces are invented and say nothing about clinical accuracy. An interrupted call goes on where it stopped.
+    Writes OUT/round.yaml too, the round that `fedgestalt run` takes. The faces are invented and say nothing about clinical
+    accuracy. An interrupted call goes on where it stopped. Exit codes: 0 done; 1 it failed and said why; 2 wrong usage.
     """
     from rich.progress import Progress
 
@@ -59,8 +60,32 @@ def command(tier: str, silos: int, split: str, seed: int, shift: float, workers:
             )
     except (CohortError, ValueError) as error:
         raise click.ClickException(str(error)) from error
+    _write_round(out, tier, split, seed, [cohort.name for cohort in cohorts])
     photos = sum(len(cohort.photos) for cohort in cohorts)
     seconds = time.perf_counter() - started
     click.echo(
         f"{photos} synthetic photos of {len(cohorts)} hospitals in {out} ({photos / seconds:.0f} photos/s)"
     )
+    click.echo(f"Next: fedgestalt run {out / 'round.yaml'} --workdir federation --cohorts {out}")
+
+
+def _write_round(out: Path, tier: str, split: str, seed: int, silos: list[str]) -> None:
+    """A FederationRound for these hospitals, to be edited and run."""
+    import hashlib
+
+    import yaml
+
+    from fedgestalt.data.federation import VOCABULARY
+    from fedgestalt.files import write_atomic
+    from fedgestalt.local.demo import weights_digest
+    from fedgestalt.local.document import demo_round
+
+    document = demo_round(
+        name=f"{tier}-{seed}",
+        silos=silos,
+        vocabulary_digest="sha256:" + hashlib.sha256((out / VOCABULARY).read_bytes()).hexdigest(),
+        weights_digest=weights_digest,
+        non_overlapping=split != "near-uniform",
+        tiny=tier == "tiny",
+    )
+    write_atomic(out / "round.yaml", yaml.safe_dump(document, sort_keys=False).encode(), mode=0o644)

@@ -19,6 +19,7 @@ import yaml
 
 from fedgestalt.data import CohortError
 from fedgestalt.data.federation import VOCABULARY, load_federation, make_federation, partition_cohort
+from fedgestalt.data.partition import Split, silo_names
 from fedgestalt.evaluation import EvaluationTable
 from fedgestalt.files import write_atomic
 from fedgestalt.local.document import demo_round
@@ -67,6 +68,10 @@ class Demo:
         """
         self.out, self.settings, self._report = out.resolve(), settings, report
         self.seconds: dict[str, float] = {}
+        Split.parse(settings.split)  # before anything is written, so that a slip claims no folder
+        silo_names(settings.silos)
+        if settings.data and not list(Path(settings.data).glob("manifest.*")):
+            raise CohortError(Path(settings.data), ["no manifest.csv in it; see `fedgestalt cohort check`"])
         self.out.mkdir(parents=True, exist_ok=True)
         path = self.out / "settings.json"
         if path.exists() and json.loads(path.read_text()) != asdict(settings):
@@ -104,9 +109,16 @@ class Demo:
             tables = {"federated": federated}
             for arm in arms:
                 tables[arm] = self._arm(arm, document)
-        return DemoResult(
-            tables, outcome, document, dict(self.seconds), sum(self.seconds.values()), memory.peak_mib
-        )
+        wall = round(sum(self.seconds.values()), 1)
+        return DemoResult(tables, outcome, document, dict(self.seconds), wall, self._peak(memory.peak_mib))
+
+    def _peak(self, mib: float) -> float:
+        """The largest memory over all runs in this folder: a resumed one sees only its own stretch."""
+        path = self.out / "peak.json"
+        before = json.loads(path.read_text()) if path.exists() else 0.0
+        peak = round(max(before, mib), 1)
+        write_atomic(path, json.dumps(peak).encode(), mode=0o644)
+        return peak
 
     def _stage(self, name: str, work: Callable[[], Any]) -> Any:
         started = time.perf_counter()
@@ -143,7 +155,7 @@ class Demo:
             name=f"demo-{self.settings.tier}-{self.settings.seed}",
             silos=silos,
             vocabulary_digest=f"sha256:{hashlib.sha256(vocabulary).hexdigest()}",
-            weights_digest=_digest,
+            weights_digest=weights_digest,
             non_overlapping=self.settings.split != "near-uniform",
             tiny=self.settings.tier == "tiny",
             workers=self.settings.workers,
@@ -223,7 +235,7 @@ class Demo:
             )
 
 
-def _digest(name: str) -> str:
+def weights_digest(name: str) -> str:
     """The digest of shipped weights, as a round's document pins it."""
     from fedgestalt.models.digest import file_digest
 

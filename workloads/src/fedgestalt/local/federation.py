@@ -121,10 +121,10 @@ class LocalFederation:
     def _set_up(self) -> None:
         layout = self._layout
         private_directory(layout.hub)
-        self._hub_key = load_or_make_identity(layout.hub_key)
+        self._hub_key = load_or_make_identity(layout.hub_key, "hub", self._seed)
         self._tls = make_tls(layout.tls, ["127.0.0.1", "localhost"])
         self._identities = {
-            name: load_or_make_identity(layout.silo(name) / "identity.pem").public
+            name: load_or_make_identity(layout.silo(name) / "identity.pem", name, self._seed).public
             for name in self.round.silos
         }
         registered = {name: RegisteredSilo(key) for name, key in self._identities.items()}

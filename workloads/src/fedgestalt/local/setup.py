@@ -60,11 +60,14 @@ class Layout:
         return self.root / "silos" / name
 
 
-def load_or_make_identity(path: Path) -> Identity:
-    """The Ed25519 identity in ``path``; made (mode 0600) if absent."""
+def load_or_make_identity(path: Path, purpose: str, seed: int | None) -> Identity:
+    """The Ed25519 identity in ``path``; made (mode 0600) if absent: at random, or from ``seed`` where a run must repeat.
+
+    The identities are part of the frozen computation, from whose digest the start of the model derives.
+    """
     if not path.exists():
         private_directory(path.parent)
-        Identity.generate().save(path)
+        Identity.from_seed(seed_bytes(f"identity {purpose}", seed)).save(path)
     return Identity.load(path)
 
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from .config import Classifier, TrainingConfig
+from .config import Classifier, StrategyConfig, TrainingConfig
 from .loop import MemberTrainer, TrainingData
 from .module import Float32, Float64, difference
 from .seeds import round_seed
@@ -41,10 +41,12 @@ def train_alone(
         progress: called with the member and the fraction done.
     """
     result: Tensors = {}
+    # Nobody averages here, so there is no global model to be pulled towards (FedProx) either.
+    config = replace(config, strategy=StrategyConfig())
     for member in config.trainable:
         chosen = replace(member, batch_size=batch_size) if batch_size else member
         # maxSteps caps what a silo does between two aggregations; a pool with all photos takes as many steps as it has.
-        chosen = replace(chosen, max_steps=max(chosen.max_steps, len(data.labels)))
+        chosen = replace(chosen, max_steps=max(chosen.max_steps, config.local_epochs * len(data.labels)))
         trainer = MemberTrainer(config, chosen, data, _public(seed), _seeds(seed, arm, member.name))
         for t in range(1, config.communication_rounds + 1):
             trainer.train(t)
