@@ -10,6 +10,7 @@ Everything is made once; running again keeps what is there, so that an interrupt
 
 from __future__ import annotations
 
+import hashlib
 import json
 import secrets
 from collections.abc import Mapping, Sequence
@@ -75,8 +76,6 @@ def seed_bytes(purpose: str, seed: int | None) -> bytes:
     """32 bytes: random, or with ``seed`` the same for the same purpose, so that local runs repeat."""
     if seed is None:
         return secrets.token_bytes(32)
-    import hashlib
-
     return hashlib.sha256(f"fedgestalt/local-seed/v1|{seed}|{purpose}".encode()).digest()
 
 
