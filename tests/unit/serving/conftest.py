@@ -1,0 +1,209 @@
+"""Two silos with rendered faces, shipped weights, one epoch; a release as it lies at the first of them."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rfc8785
+import torch
+from fastapi.testclient import TestClient
+from numpy.typing import NDArray
+from PIL import Image
+
+from fedgestalt.data.synthdysm.photos import PhotoJob, draw_photo
+from fedgestalt.data.tiers import syndromes
+from fedgestalt.faces import align_photos
+from fedgestalt.flake import Frame, label_token, photo_handle, rotate
+from fedgestalt.models.bundle import MemberSpec, load_bundle, save_bundle
+from fedgestalt.models.registry import build_extractor
+from fedgestalt.models.weights import load_initial_weights
+from fedgestalt.serving.analyses import Analyses
+from fedgestalt.serving.app import create_app
+from fedgestalt.serving.bands import band_of
+from fedgestalt.serving.federation import FederatedAnswer, FederatedMatch, Federation
+from fedgestalt.serving.release import Release, load_release
+
+FRAME, TOKEN, HANDLE = (bytes([byte]) * 32 for byte in (1, 2, 3))
+HERE, THERE = range(4), range(2, 6)  # the syndromes of the two silos; two of them in common
+CLASSES = syndromes("tiny")
+RARE_NAME = "Unwritten syndrome"
+
+
+def rendered(syndrome: int, patient: int, number: int = 0, size: int = 256) -> NDArray[np.uint8]:
+    """A synthetic photo, uint8 [size, size, 3]."""
+    profile = tuple(CLASSES[syndrome].profile.terms.items())
+    return draw_photo(PhotoJob(Path(), profile, 1000 * syndrome + patient, number), size)[0].pixels
+
+
+def jpeg(pixels: NDArray[np.uint8], **how: object) -> bytes:
+    out = io.BytesIO()
+    Image.fromarray(pixels).save(out, "JPEG", quality=92, **how)
+    return out.getvalue()
+
+
+@dataclass(frozen=True)
+class Cases:
+    """Diagnosed cases of one silo."""
+
+    names: list[str]
+    embeddings: NDArray[np.float64]
+    syndromes: list[str]
+
+    @property
+    def handles(self) -> NDArray[np.uint8]:
+        listed = [photo_handle(HANDLE, name) for name in self.names]
+        return np.array([np.frombuffer(handle, dtype=np.uint8) for handle in listed])
+
+
+@dataclass
+class Site:
+    """A release folder and what is behind it."""
+
+    folder: Path
+    own: Cases
+    others: Cases
+    epoch: str = field(default_factory=lambda: hashlib.sha256(b"h").hexdigest())
+
+    @cached_property
+    def release(self) -> Release:
+        return load_release(self.folder)
+
+    def federation(self) -> Federation:
+        return Hub(self.others, self.release.width)
+
+
+class Hub:
+    """A query service in memory over the other silo's real rotated rows."""
+
+    def __init__(self, cases: Cases, width: int) -> None:
+        frame = Frame.derive(FRAME, cases.embeddings.shape[1], width)
+        self._rows = rotate(cases.embeddings, frame)
+        self._tokens = [label_token(TOKEN, syndrome) for syndrome in cases.syndromes]
+        self._handles = [handle.tobytes() for handle in cases.handles]
+        self.asked: list[NDArray[np.float64]] = []
+
+    def ask(self, row: NDArray[np.float64]) -> FederatedAnswer:
+        self.asked.append(row)
+        cosines = self._rows @ row
+        best: dict[bytes, int] = {}
+        for i in np.argsort(-cosines):
+            best.setdefault(self._tokens[i], int(i))
+        matches = [
+            FederatedMatch(rank, token, band_of(float(cosines[i])), self._handles[i])
+            for rank, (token, i) in enumerate(best.items(), 1)
+        ]
+        return FederatedAnswer(tuple(matches), budget_left=1999 - len(self.asked))
+
+
+def _encode(folder: Path, classes: range) -> Cases:
+    photos = [(s, p) for s in classes for p in range(2)]
+    faces = align_photos([rendered(s, p) for s, p in photos])
+    crops = np.stack([face.pixels for face in faces if face is not None])
+    assert len(crops) == len(photos)
+    names = [f"{CLASSES[s].name}-{p}.jpg" for s, p in photos]
+    embeddings = load_bundle(folder).ensemble.encode(crops)
+    return Cases(names, embeddings, [CLASSES[s].name for s, _ in photos])
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
+    folder = tmp_path_factory.mktemp("releases") / "release"
+    folder.mkdir(mode=0o700)
+    extractor = build_extractor("resnet_s16")
+    load_initial_weights(extractor, "resnet_s16-faces")
+    bundle = save_bundle(folder / "bundle", [(MemberSpec("r16", "resnet_s16"), extractor)])
+    made = Site(folder, _encode(folder / "bundle", HERE), _encode(folder / "bundle", THERE))
+    np.savez(
+        folder / "gallery.npz",
+        embeddings=made.own.embeddings,
+        syndromes=np.array(made.own.syndromes),
+        photos=np.array(made.own.names),
+        patients=np.array([name.removesuffix(".jpg") for name in made.own.names]),
+        handles=made.own.handles,
+    )
+    width = made.own.embeddings.shape[1] + 16
+    documents = {
+        "keys.json": {"frame": FRAME.hex(), "token": TOKEN.hex(), "width": width},
+        "vocabulary.json": {
+            "trained": [item.name for item in CLASSES if not item.rare],
+            "rare": [item.name for item in CLASSES if item.rare],
+            "names": {CLASSES[5].name: RARE_NAME},
+        },
+        "computation.json": {"synthetic": True},
+    }
+    for name, document in documents.items():
+        write(folder / name, document)
+    manifest = {
+        "v": 1,
+        "round": "5f3a6a52-0000-4000-8000-000000000001",
+        "name": "unit",
+        "operation": "Train",
+        "computation": hashlib.sha256((folder / "computation.json").read_bytes()).hexdigest(),
+        "parents": [],
+        "enrolment": 1,
+        "h": made.epoch,
+        "epoch": made.epoch,
+        "roster": {"north": {"weight": 8}, "west": {"weight": 8}},
+        "members": [{"name": "r16", "trainable": False}],
+        "rows": {name: {"gallery": 8, "test": 0, "undiagnosed": 0} for name in ("north", "west")},
+        "evaluation": None,
+        "bundle": {"digest": "0" * 64, "plain": bundle},
+    }
+    write(folder / "manifest.json", manifest)
+    about = {
+        "digest": hashlib.sha256((folder / "manifest.json").read_bytes()).hexdigest(),
+        "epoch": made.epoch,
+        "name": "unit",
+        "silo": "west",
+    }
+    write(folder / "release.json", about)
+    return made
+
+
+def write(path: Path, document: object) -> None:
+    """Replace a file of a release, mode 0600."""
+    path.write_bytes(rfc8785.dumps(document))  # type: ignore[arg-type]
+    path.chmod(0o600)
+
+
+def read(path: Path) -> dict[str, object]:
+    document = json.loads(path.read_bytes())
+    assert isinstance(document, dict)
+    return document
+
+
+Serve = Callable[..., TestClient]
+
+
+@pytest.fixture
+def serve(site: Site) -> Iterator[Serve]:
+    """Make a client of a service that is ready."""
+    clients: list[TestClient] = []
+
+    def make(federation: Federation | None = None, **options: object) -> TestClient:
+        ended: list[str | None] = []
+        app = create_app(lambda: Analyses(site.release, federation), loaded=ended.append, **options)  # type: ignore[arg-type]
+        client = TestClient(app, raise_server_exceptions=True)
+        client.__enter__()
+        clients.append(client)
+        while not ended:
+            client.get("/healthz")
+        assert ended == [None]
+        return client
+
+    yield make
+    for client in clients:
+        client.__exit__(None, None, None)

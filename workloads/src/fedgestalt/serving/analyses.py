@@ -1,0 +1,189 @@
+"""From a photo to an answer: gate, encoding, own gallery, federation, conclusion."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from anyio import CapacityLimiter, to_thread
+from numpy.typing import NDArray
+
+from fedgestalt.faces import PREPROCESSING, Detector
+from fedgestalt.faces.align import SIDE
+from fedgestalt.faces.quality import REMEDIES
+from fedgestalt.serving import answers
+from fedgestalt.serving.bands import BANDS, band_of
+from fedgestalt.serving.federation import (
+    Absence,
+    Asking,
+    FederatedAnswer,
+    Federation,
+    FederationAbsent,
+)
+from fedgestalt.serving.problems import Code, Problem
+from fedgestalt.serving.quality import Portrait, portrait
+from fedgestalt.serving.release import Release
+
+MOST_WAITING: Final = 8
+_TOP: Final = 30
+
+
+class Analyses:
+    """Analyses photos with one release, one at a time: the networks use all cores that they are given."""
+
+    def __init__(self, release: Release, federation: Federation | None) -> None:
+        """``federation``: None where this site answers from its own gallery only."""
+        self.release = release
+        self.federated = federation is not None
+        self._asking = None if federation is None else Asking(federation)
+        self._detector = Detector()
+        self._turn: CapacityLimiter | None = None
+        self._waiting = 0
+
+    def warm_up(self) -> None:
+        """One pass of every network and of the rotation on an empty picture, so that the first patient does not wait.
+
+        Raises:
+            ValueError: a network gives no direction.
+        """
+        empty = np.zeros((SIDE, SIDE, 3), dtype=np.uint8)
+        self._detector.detect([empty])
+        embedding = self.release.bundle.ensemble.encode(empty[None])[0]
+        self.release.rotate(embedding)
+        self.release.gallery.nearest(embedding, _TOP)
+
+    async def analyse(self, photo: bytes, *, proceed: bool = False) -> answers.Analysis:
+        """The answer to a photo.
+
+        Args:
+            photo: a JPEG or PNG file's bytes.
+            proceed: go on despite findings of the gate.
+
+        Raises:
+            Problem: Busy, PhotoUnreadable or PhotoUnfit.
+        """
+        if self._waiting >= MOST_WAITING:
+            raise Problem(Code.BUSY, f"{MOST_WAITING} photos are waiting", retry_after=5)
+        if self._turn is None:  # belongs to the running event loop
+            self._turn = CapacityLimiter(1)
+        self._waiting += 1
+        try:
+            face, embedding = await to_thread.run_sync(self._encode, photo, proceed, limiter=self._turn)
+        finally:
+            self._waiting -= 1
+        local = self._local(embedding)
+        notices: list[answers.Notice] = []
+        federated = await self._federated(embedding, notices)
+        return self._answer(face, local, federated, notices)
+
+    def _encode(self, photo: bytes, proceed: bool) -> tuple[Portrait, NDArray[np.float64]]:
+        face = portrait(photo, self._detector, proceed=proceed)
+        return face, self.release.bundle.ensemble.encode(face.crop[None])[0]
+
+    def _local(self, embedding: NDArray[np.float64]) -> answers.Local:
+        nearest = self.release.gallery.nearest(embedding, _TOP)
+        return answers.Local(
+            candidates=[
+                self._candidate(rank, case.syndrome, band_of(case.cosine), "local", case.handle)
+                for rank, case in enumerate(nearest, 1)
+            ]
+        )
+
+    async def _federated(
+        self, embedding: NDArray[np.float64], notices: list[answers.Notice]
+    ) -> answers.Federated | None:
+        try:
+            if self._asking is None:
+                raise FederationAbsent(Absence.NOT_CONFIGURED, "the service was started without --site")
+            answer = await self._asking.ask(self.release.rotate(embedding))
+        except FederationAbsent as absent:
+            text = f"Matches come from this hospital's own gallery only: {absent.detail}"
+            notices.append(answers.Notice(code=str(absent.reason), text=text))
+            return None
+        return self._named(answer, notices)
+
+    def _named(self, answer: FederatedAnswer, notices: list[answers.Notice]) -> answers.Federated:
+        """The candidates whose tokens this silo can read; the others keep their ranks and are counted."""
+        known = [
+            self._candidate(
+                match.rank, self.release.tokens[match.token], match.band, "federated", match.handle
+            )
+            for match in answer.matches
+            if match.token in self.release.tokens
+        ]
+        if unknown := len(answer.matches) - len(known):
+            text = f"{unknown} of the federation's candidates are syndromes that this release's vocabulary lacks."
+            notices.append(answers.Notice(code="SyndromesUnknown", text=text))
+        return answers.Federated(candidates=known, budget_left=answer.budget_left)
+
+    def _candidate(
+        self, rank: int, syndrome: str, band: str, source: str, handle: bytes
+    ) -> answers.Candidate:
+        return answers.Candidate(
+            rank=rank,
+            syndrome=syndrome,
+            name=self.release.names.get(syndrome),
+            band=band,
+            source=source,
+            case=handle.hex(),
+        )
+
+    def _answer(
+        self,
+        face: Portrait,
+        local: answers.Local,
+        federated: answers.Federated | None,
+        notices: list[answers.Notice],
+    ) -> answers.Analysis:
+        release = self.release
+        shown = local.candidates + (federated.candidates if federated is not None else [])
+        return answers.Analysis(
+            notice=answers.NOTICE,
+            conclusion=conclude(shown),
+            local=local,
+            federated=federated,
+            notices=notices,
+            quality=answers.Quality(
+                width=face.size[0],
+                height=face.size[1],
+                faces=face.faces,
+                box=face.box,
+                findings=[
+                    answers.Remedy(code=str(finding), fix=REMEDIES[finding]) for finding in face.findings
+                ],
+            ),
+            model=describe_model(release),
+            release=answers.ReleaseName(digest=release.digest, name=release.name),
+            epoch=release.epoch,
+            gallery=describe_gallery(release),
+        )
+
+
+def conclude(candidates: list[answers.Candidate]) -> answers.Conclusion:
+    """What the lists amount to: where nothing is nearer than the lowest band, there is no convincing match."""
+    near = sum(candidate.band != BANDS[-1] for candidate in candidates)
+    if not near:
+        return answers.Conclusion(
+            code="NoConvincingMatch",
+            text="No convincing match: no case in the galleries is near this photo. The lists below are only an order.",
+        )
+    return answers.Conclusion(
+        code="CandidatesToConsider",
+        text=f"{near} candidates have a case that is nearer than the lowest band. None of them is a diagnosis.",
+    )
+
+
+def describe_model(release: Release) -> answers.Model:
+    """The extractor as answers name it."""
+    return answers.Model(
+        bundle=release.bundle.digest,
+        preprocessing=PREPROCESSING,
+        members=[
+            answers.ModelMember(name=spec.name, extractor=spec.extractor) for spec in release.bundle.specs
+        ],
+    )
+
+
+def describe_gallery(release: Release) -> answers.Gallery:
+    """The galleries as answers name them."""
+    return answers.Gallery(own=release.gallery.size, federation=release.federation_gallery)

@@ -1,0 +1,101 @@
+"""Asking the federation: a rotated row goes to the hub's query service, ranked tokens come back.
+
+Whatever goes wrong there, the clinic has its local part and a stable code for why the other is absent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+import anyio
+import anyio.to_thread
+import numpy as np
+from numpy.typing import NDArray
+
+TIMEOUT = 2.0
+"""Seconds after which an answer does without the federation."""
+_AT_ONCE = 4  # questions under way; one that hangs keeps its place until its connection gives up
+
+
+class Absence(StrEnum):
+    """Why an answer has no federated part. The codes are stable."""
+
+    NOT_CONFIGURED = "FederationNotConfigured"
+    UNREACHABLE = "FederationUnreachable"
+    REFUSED = "FederationRefused"
+    INVALID = "FederationAnswerInvalid"
+
+
+@dataclass(frozen=True)
+class FederatedMatch:
+    """One line of the hub's answer.
+
+    Attributes:
+        rank: from 1.
+        token: the syndrome's label token, 16 bytes.
+        band: how near, coarsely.
+        handle: the nearest case's opaque handle, 16 bytes.
+    """
+
+    rank: int
+    token: bytes
+    band: str
+    handle: bytes
+
+
+@dataclass(frozen=True)
+class FederatedAnswer:
+    """The hub's answer: at most 30 lines, best first, and what is left of the silo's budget (None: not said)."""
+
+    matches: tuple[FederatedMatch, ...]
+    budget_left: int | None = None
+
+
+@dataclass
+class FederationAbsent(Exception):  # noqa: N818 - a state that answers report, not a failure of the request
+    """There is no federated answer; ``detail`` is for a reader and holds nothing of the question."""
+
+    reason: Absence
+    detail: str
+
+
+class Federation(Protocol):
+    """Who answers rotated rows. Called from a thread; may take long, the caller does not wait beyond `TIMEOUT`."""
+
+    def ask(self, row: NDArray[np.float64]) -> FederatedAnswer:
+        """The others' nearest syndromes for one rotated row, float64 ``[width]``, of length one.
+
+        Raises:
+            FederationAbsent: no answer, and why.
+        """
+        ...
+
+
+class Asking:
+    """Puts questions to a federation without waiting longer than `TIMEOUT` for an answer."""
+
+    def __init__(self, federation: Federation, timeout: float = TIMEOUT) -> None:
+        self._federation, self._timeout = federation, timeout
+        self._places: anyio.CapacityLimiter | None = None
+
+    async def ask(self, row: NDArray[np.float64]) -> FederatedAnswer:
+        """As `Federation.ask`.
+
+        Raises:
+            FederationAbsent: as there, or the time is over.
+        """
+        if self._places is None:  # belongs to the running event loop
+            self._places = anyio.CapacityLimiter(_AT_ONCE)
+        question: Callable[[NDArray[np.float64]], FederatedAnswer] = self._federation.ask
+        try:
+            with anyio.fail_after(self._timeout):
+                return await anyio.to_thread.run_sync(
+                    question, row, abandon_on_cancel=True, limiter=self._places
+                )
+        except TimeoutError:
+            raise FederationAbsent(
+                Absence.UNREACHABLE, f"no answer of the hub within {self._timeout:g} s"
+            ) from None

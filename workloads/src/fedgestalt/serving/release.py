@@ -1,0 +1,144 @@
+"""A release as it lies at the silo: verified against its digests, then loaded."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedgestalt.flake import FlakeError, Frame, label_token, unit_rows
+from fedgestalt.models.bundle import Bundle, BundleError, load_bundle
+from fedgestalt.serving import documents
+from fedgestalt.serving.documents import ReleaseError, parse, read_bytes
+from fedgestalt.serving.local_gallery import LocalGallery, load_gallery
+
+__all__ = ["Release", "ReleaseError", "load_release"]
+
+_PRIVATE: Final = 0o077
+
+
+@dataclass(frozen=True)
+class Release:
+    """What inference needs of a release, in memory.
+
+    Attributes:
+        digest: SHA-256 of the manifest, hex: the release's name.
+        name: what its round is called.
+        operation: Train, Adopt or Rotate.
+        parents: digests of the releases it comes from.
+        epoch: whose frame and tokens it uses.
+        silo: this site's name in the federation.
+        bundle: the verified ensemble.
+        gallery: the silo's own cases.
+        federation_gallery: photos of all silos that the round's kernel compared, by the manifest.
+        names: CURIE -> name, where the vocabulary has one.
+        tokens: label token -> CURIE, over vocabulary and own gallery.
+        width: numbers of a rotated row.
+    """
+
+    digest: str
+    name: str
+    operation: str
+    parents: tuple[str, ...]
+    epoch: str
+    silo: str
+    bundle: Bundle
+    gallery: LocalGallery
+    federation_gallery: int
+    names: Mapping[str, str]
+    tokens: Mapping[bytes, str] = field(repr=False)
+    width: int
+    _isometry: NDArray[np.float64] = field(repr=False)
+
+    def rotate(self, embedding: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The row that may leave the silo, float64 ``[width]``, of an embedding of length one, ``[d]``."""
+        row: NDArray[np.float64] = unit_rows(embedding[None], "the photo's embedding")[0] @ self._isometry
+        # Rounding of the product: the hub refuses rows that are not of length one.
+        row /= np.sqrt(row @ row)
+        return row
+
+
+def load_release(folder: Path) -> Release:
+    """Verify the folder and load it.
+
+    Checked before anything is interpreted: manifest.json has the digest that release.json names, computation.json
+    the one that the manifest names, the bundle the one that the manifest names and every file in it its own. The
+    signatures under the manifest are `fedgestalt release verify`'s matter.
+
+    Raises:
+        ReleaseError: a file is missing, damaged, open to others or does not go with the rest; the message says which.
+    """
+    path = folder / "release.json"
+    about = parse(path, read_bytes(path), documents.RELEASE)
+    path = folder / "manifest.json"
+    raw = read_bytes(path)
+    _compare(path, raw, about["digest"], "release.json")
+    manifest = parse(path, raw, documents.MANIFEST)
+    _compare(folder / "computation.json", None, manifest["computation"], "the manifest")
+    if manifest["epoch"] != about["epoch"]:
+        raise ReleaseError(
+            f"{folder / 'release.json'}: epoch {about['epoch'][:16]} where the manifest has "
+            f"{manifest['epoch'][:16]}. Fetch the release again."
+        )
+    path = folder / "keys.json"
+    raw = read_bytes(path)
+    mode = path.stat().st_mode
+    if os.name == "posix" and mode & _PRIVATE:
+        raise ReleaseError(
+            f"{path}: mode {mode & 0o777:04o} lets others read the keys. Run: chmod 600 {path}"
+        )
+    keys = parse(path, raw, documents.KEYS)
+    path = folder / "vocabulary.json"
+    vocabulary = parse(path, read_bytes(path), documents.VOCABULARY)
+    gallery = load_gallery(folder / "gallery.npz")
+    try:
+        bundle = load_bundle(folder / "bundle", manifest["bundle"]["plain"])
+    except BundleError as error:
+        raise ReleaseError(str(error)) from error
+    dim = bundle.ensemble.embedding_dim
+    if gallery.dim != dim:
+        raise ReleaseError(
+            f"{folder / 'gallery.npz'}: {gallery.dim} numbers a row where the bundle's embedding has {dim}. "
+            "Encode the site's cases again with this release."
+        )
+    syndromes = {*vocabulary["trained"], *vocabulary["rare"], *gallery.syndromes}
+    try:
+        frame = Frame.derive(bytes.fromhex(keys["frame"]), dim, keys["width"])
+        token_key = bytes.fromhex(keys["token"])
+        tokens = {label_token(token_key, syndrome): syndrome for syndrome in syndromes}
+    except FlakeError:  # its text may quote an entry
+        raise ReleaseError(
+            f"{folder}: a syndrome of vocabulary.json or gallery.npz is not of the form PREFIX:ID, or keys.json has "
+            f"a width below {dim}. Fetch the release again."
+        ) from None
+    return Release(
+        digest=about["digest"],
+        name=manifest["name"],
+        operation=manifest["operation"],
+        parents=tuple(manifest["parents"]),
+        epoch=manifest["epoch"],
+        silo=about["silo"],
+        bundle=bundle,
+        gallery=gallery,
+        federation_gallery=sum(rows["gallery"] for rows in manifest["rows"].values()),
+        names=dict(vocabulary.get("names", {})),
+        tokens=tokens,
+        width=frame.width,
+        # 8 dim width bytes (302 MB for the paper's 6,144): drawing the frame anew for each photo takes seconds there.
+        _isometry=frame.matrix(),
+    )
+
+
+def _compare(path: Path, data: bytes | None, digest: str, by: str) -> None:
+    found = hashlib.sha256(read_bytes(path) if data is None else data).hexdigest()
+    if found != digest:
+        raise ReleaseError(
+            f"{path}: has digest {found}, {by} names {digest}. It was altered or is another release's: "
+            "fetch the release again."
+        )
