@@ -22,6 +22,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "pretrain": ("fedgestalt.cli.pretrain", "Make the starting weights of the small extractor."),
     "validate": ("fedgestalt.cli.validate", "Check resource documents against their schemas and rules."),
     "doctor": ("fedgestalt.cli.doctor", "Say what is missing on this machine and how to mend it."),
+    "release": ("fedgestalt.cli.release", "List, show and verify releases."),
     "serve": ("fedgestalt.cli.serve", "Answer photos with ranked syndromes, from one release."),
     "exchange": ("fedgestalt.cli.exchange", "Serve the board through which silos and hub speak."),
     "silo": ("fedgestalt.cli.silo", "The silo's agent: keys, protocol, spool."),

@@ -32,6 +32,7 @@ class Finding(StrEnum):
     DIGEST_MISMATCH = "DigestMismatch"
     SIGNERS_MISMATCH = "SignersMismatch"
     QUORUM_MISSED = "QuorumMissed"
+    BUNDLE_MISMATCH = "BundleMismatch"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,165 @@
+"""What ``fedgestalt release show`` says of a release."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from rich.console import Console
+from rich.markup import escape
+
+from fedgestalt.evaluation import EvaluationError, EvaluationTable, accuracy_table
+from fedgestalt.lineage import Proof, StoredRelease
+from fedgestalt.lineage.manifest import Manifest, MemberLineage
+from fedgestalt.lineage.store import COMPUTATION, PROOF
+from fedgestalt.secagg.kinds import Kind
+
+SYNTHETIC: Final = "synthdysm"
+EPOCH: Final = "epoch.json"
+_EPOCH_LIMIT: Final = 1 << 16
+_DO: Final = {
+    "Train": "trained by its roster",
+    "Adopt": "taken over by newcomers, not trained",
+    "Rotate": "the parent's models under a new epoch, not trained",
+}
+
+
+@dataclass(frozen=True)
+class EpochState:
+    """Whether withdrawals make a rotation due, as the silo or hub beside the release recorded it."""
+
+    rotation_due: bool
+    tombstones: int
+
+
+def show(console: Console, release: StoredRelease) -> None:
+    """Print what a release is, who made it, how good it is, and what withdrawing from it cannot undo.
+
+    Raises:
+        LineageError: one of its files is missing or malformed.
+    """
+    manifest = release.manifest
+    computation = json.loads(release.read(COMPUTATION))
+    dataset = computation.get("spec", {}).get("dataset", "not stated")
+    when = datetime.fromtimestamp(release.created, UTC).strftime("%Y-%m-%d %H:%MZ")
+    badge = " [black on yellow] synthetic [/]" if dataset == SYNTHETIC else ""
+    console.print(f"[bold]{escape(manifest.name)}[/bold]  {manifest.digest}{badge}", soft_wrap=True)
+    console.print(f"  operation   {manifest.operation}: {_DO[manifest.operation]}")
+    console.print(f"  stored      {when}")
+    console.print(f"  parents     {', '.join(p[:12] for p in manifest.parents) or 'none'}")
+    console.print(f"  round       {escape(manifest.round)}, enrolment {manifest.enrolment}")
+    console.print(f"  dataset     {escape(str(dataset))}")
+    console.print(f"  epoch       {manifest.epoch[:16]} {_epoch_note(manifest)}")
+    console.print(f"  rotation    {_rotation(release)}")
+    for line in _roster(manifest):
+        console.print(line)
+    for member in manifest.members:
+        console.print(_member(member))
+    _evaluation(console, release, synthetic=dataset == SYNTHETIC)
+    console.print("\n[bold]What a withdrawal from this release cannot undo[/bold]")
+    console.print("  - trained weights: what a model learnt from a case stays in it until it is trained anew")
+    console.print(
+        "  - a hub that kept old rows: deletion there is a promise, a new epoch protects only what comes"
+    )
+    console.print("  - what was answered, downloaded or written down before")
+
+
+def read_epoch(release: StoredRelease) -> EpochState | None:
+    """What ``epoch.json`` beside the release says; None if there is none or it cannot be read."""
+    path = release.folder / EPOCH
+    try:
+        if path.stat().st_size > _EPOCH_LIMIT:
+            return None
+        content = json.loads(path.read_bytes())
+        due, tombstones = content["rotationDue"], content["tombstones"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    if type(due) is not bool or type(tombstones) is not int:
+        return None
+    return EpochState(due, tombstones)
+
+
+def evaluation_table(release: StoredRelease) -> EvaluationTable | None:
+    """The table that the release's silos stated; None if there is none.
+
+    Raises:
+        ProofError: the proof is malformed.
+        EvaluationError: the table is of another form.
+    """
+    evaluation = release.manifest.evaluation
+    if evaluation is None:
+        return None
+    scores = Proof.parse(release.read(PROOF)).silos(Kind.SCORE)
+    table = next((scores[s].body["table"] for s in evaluation.silos if s in scores), None)
+    if table is None:
+        return None
+    try:
+        content: Any = json.loads(table)["table"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise EvaluationError("the silos' evaluation table is no JSON object with a table") from error
+    return EvaluationTable.from_json(content)
+
+
+def _epoch_note(manifest: Manifest) -> str:
+    return "(begun by this round)" if manifest.epoch == manifest.h else "(of an earlier round)"
+
+
+def _rotation(release: StoredRelease) -> str:
+    state = read_epoch(release)
+    if state is None:
+        return "not known here (no epoch.json beside the release)"
+    withdrawn = f"{state.tombstones} case(s) withdrawn"
+    if state.rotation_due:
+        return f"[bold red]RotationDue[/]: {withdrawn}; create a round with operation Rotate"
+    return f"not due, {withdrawn}"
+
+
+def _roster(manifest: Manifest) -> Iterator[str]:
+    yield "\n[bold]Roster[/bold]"
+    for silo in sorted(manifest.roster):
+        entry, rows = manifest.roster[silo], manifest.rows.get(silo)
+        identity = f"identity {entry.identity[:12]}" if entry.identity else "identity not stated"
+        given = (
+            f"{rows.gallery} gallery, {rows.test} test, {rows.undiagnosed} undiagnosed rows"
+            if rows
+            else "no rows"
+        )
+        yield f"  {silo:<20} weight {entry.weight:<6} {identity}, {given}"
+
+
+def _member(member: MemberLineage) -> str:
+    if not member.trainable:
+        return f"  member {member.name}: as pretrained"
+    done = [r for r in member.rounds if not r.skipped]
+    skipped = [str(r.t) for r in member.rounds if r.skipped]
+    survivors = {len(r.survivors) for r in done}
+    several = (
+        f"{min(survivors)} to {max(survivors)}" if len(survivors) > 1 else str(max(survivors, default=0))
+    )
+    text = f"  member {member.name}: {len(done)} communication rounds of {several} silos"
+    text += f", skipped t = {', '.join(skipped)}" if skipped else ""
+    return f"{text}, model {member.model[:12]}" if member.model else text
+
+
+def _evaluation(console: Console, release: StoredRelease, *, synthetic: bool) -> None:
+    console.print()
+    evaluation = release.manifest.evaluation
+    if evaluation is None:
+        console.print("Evaluation: none")
+        return
+    try:
+        table = evaluation_table(release)
+    except EvaluationError as error:
+        console.print(f"Evaluation: {escape(str(error))}")
+        return
+    if table is None:
+        console.print("Evaluation: its table is not in the proof")
+        return
+    what = (
+        "synthetic faces: says nothing about clinical accuracy" if synthetic else "the silos' own test photos"
+    )
+    wide = Console(width=max(console.width, 112), file=console.file)
+    wide.print(accuracy_table({"federated": table}, title=f"Evaluation ({what})"))

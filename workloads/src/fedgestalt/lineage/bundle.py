@@ -1,0 +1,87 @@
+"""The weights beside a release against the digests in its manifest. Only bytes are compared, nothing is built.
+
+The bundle's own manifest is described in ``fedgestalt.models.bundle``, which needs a deep-learning framework; this does not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from fedgestalt.lineage.findings import Finding, Problem
+from fedgestalt.lineage.manifest import Manifest
+from fedgestalt.lineage.store import MANIFEST, SEALED
+
+PLAIN: Final = "bundle"
+_MAX_MANIFEST_BYTES: Final = 1 << 20
+_PREFIX: Final = "sha256:"
+
+
+def check_bundle(folder: Path, manifest: Manifest) -> list[Problem]:
+    """Compare ``bundle.sealed`` and ``bundle/`` in a release's folder, whichever is there, with the manifest.
+
+    Returns:
+        What is wrong; empty if all that is there is right. That neither is there is a problem, too.
+    """
+    if manifest.bundle is None:
+        return [_problem("the release's manifest names no bundle, so there is nothing to compare with")]
+    sealed, plain = folder / SEALED, folder / PLAIN
+    if not sealed.is_file() and not plain.is_dir():
+        return [_problem(f"{folder} has neither {SEALED} nor {PLAIN}/: fetch the bundle")]
+    problems = []
+    if sealed.is_file() and _sha256(sealed) != manifest.bundle.sealed:
+        problems.append(_problem(f"{sealed} is not the blob that the manifest names: fetch it again"))
+    if plain.is_dir():
+        problems += _check_plain(plain, manifest, manifest.bundle.plain)
+    return problems
+
+
+def _check_plain(folder: Path, manifest: Manifest, digest: str) -> Iterator[Problem]:
+    path = folder / MANIFEST
+    if not path.is_file() or path.stat().st_size > _MAX_MANIFEST_BYTES:
+        yield _problem(
+            f"{path} is missing or larger than {_MAX_MANIFEST_BYTES} bytes: fetch the bundle again"
+        )
+        return
+    raw = path.read_bytes()
+    if _PREFIX + hashlib.sha256(raw).hexdigest() != digest:
+        yield _problem(f"{path} is not the bundle that the release names: fetch the bundle again")
+        return
+    try:
+        members = [(m["name"], m["file"], m["digest"], m["modelHash"]) for m in json.loads(raw)["members"]]
+    except (ValueError, KeyError, TypeError):
+        yield _problem(f"{path} is no manifest of a bundle")
+        return
+    expected = {MANIFEST, *(file for _, file, _, _ in members)}
+    present = {item.name for item in folder.iterdir()}
+    for name in sorted(expected ^ present):
+        yield _problem(f"{folder}: {name} is {'missing' if name in expected else 'not listed'}")
+    for _, file, stated, _ in members:
+        # A name with a separator is in no listing of the folder, so nothing outside it is ever opened.
+        if file in present and _PREFIX + _sha256(folder / file) != stated:
+            yield _problem(f"{folder / file} differs from its digest: fetch the bundle again")
+    yield from _check_models(members, manifest)
+
+
+def _check_models(members: list[tuple[Any, Any, Any, Any]], manifest: Manifest) -> Iterator[Problem]:
+    held = {name: model for name, _, _, model in members}
+    named = {member.name: member.model for member in manifest.members}
+    if held.keys() != named.keys():
+        yield _problem(f"the bundle's members are {sorted(held)}, the release's {sorted(named)}")
+    for name, model in named.items():
+        if model is not None and name in held and held[name] != model:
+            yield Problem(
+                Finding.MODEL_MISMATCH, f"the bundle holds another model of {name} than the release names"
+            )
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _problem(detail: str) -> Problem:
+    return Problem(Finding.BUNDLE_MISMATCH, detail)
