@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -22,12 +22,12 @@ from fedgestalt.data.synthdysm.photos import PhotoJob, draw_photo
 from fedgestalt.data.tiers import syndromes
 from fedgestalt.faces import align_photos
 from fedgestalt.flake import Frame, label_token, photo_handle, rotate
+from fedgestalt.flake.bands import band
 from fedgestalt.models.bundle import MemberSpec, load_bundle, save_bundle
 from fedgestalt.models.registry import build_extractor
 from fedgestalt.models.weights import load_initial_weights
 from fedgestalt.serving.analyses import Analyses
 from fedgestalt.serving.app import create_app
-from fedgestalt.serving.bands import band_of
 from fedgestalt.serving.federation import FederatedAnswer, FederatedMatch, Federation
 from fedgestalt.serving.release import Release, load_release
 
@@ -35,6 +35,7 @@ FRAME, TOKEN, HANDLE = (bytes([byte]) * 32 for byte in (1, 2, 3))
 HERE, THERE = range(4), range(2, 6)  # the syndromes of the two silos; two of them in common
 CLASSES = syndromes("tiny")
 RARE_NAME = "Unwritten syndrome"
+JPEG = {"content-type": "image/jpeg"}
 
 
 def rendered(syndrome: int, patient: int, number: int = 0, size: int = 256) -> NDArray[np.uint8]:
@@ -76,7 +77,7 @@ class Site:
     def release(self) -> Release:
         return load_release(self.folder)
 
-    def federation(self) -> Federation:
+    def hub(self) -> Hub:
         return Hub(self.others, self.release.width)
 
 
@@ -97,10 +98,10 @@ class Hub:
         for i in np.argsort(-cosines):
             best.setdefault(self._tokens[i], int(i))
         matches = [
-            FederatedMatch(rank, token, band_of(float(cosines[i])), self._handles[i])
+            FederatedMatch(rank, token, band(float(cosines[i])), self._handles[i])
             for rank, (token, i) in enumerate(best.items(), 1)
         ]
-        return FederatedAnswer(tuple(matches), budget_left=1999 - len(self.asked))
+        return FederatedAnswer(tuple(matches), budget_left=2000 - len(self.asked))
 
 
 def _encode(folder: Path, classes: range) -> Cases:
@@ -193,10 +194,14 @@ def serve(site: Site) -> Iterator[Serve]:
     """Make a client of a service that is ready."""
     clients: list[TestClient] = []
 
-    def make(federation: Federation | None = None, **options: object) -> TestClient:
+    def make(
+        federation: Federation | None = None, timeout: float = 60.0, hosts: Collection[str] = ()
+    ) -> TestClient:
         ended: list[str | None] = []
-        app = create_app(lambda: Analyses(site.release, federation), loaded=ended.append, **options)  # type: ignore[arg-type]
-        client = TestClient(app, raise_server_exceptions=True)
+        app = create_app(
+            lambda: Analyses(site.release, federation, timeout), hosts=hosts, loaded=ended.append
+        )
+        client = TestClient(app)
         client.__enter__()
         clients.append(client)
         while not ended:

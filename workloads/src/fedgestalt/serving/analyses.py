@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 import numpy as np
@@ -11,9 +13,10 @@ from numpy.typing import NDArray
 from fedgestalt.faces import PREPROCESSING, Detector
 from fedgestalt.faces.align import SIDE
 from fedgestalt.faces.quality import REMEDIES
+from fedgestalt.flake.bands import BANDS, band
 from fedgestalt.serving import answers
-from fedgestalt.serving.bands import BANDS, band_of
 from fedgestalt.serving.federation import (
+    TIMEOUT,
     Absence,
     Asking,
     FederatedAnswer,
@@ -24,21 +27,25 @@ from fedgestalt.serving.problems import Code, Problem
 from fedgestalt.serving.quality import Portrait, portrait
 from fedgestalt.serving.release import Release
 
-MOST_WAITING: Final = 8
+MOST_AT_ONCE: Final = 8
 _TOP: Final = 30
 
 
 class Analyses:
     """Analyses photos with one release, one at a time: the networks use all cores that they are given."""
 
-    def __init__(self, release: Release, federation: Federation | None) -> None:
-        """``federation``: None where this site answers from its own gallery only."""
+    def __init__(self, release: Release, federation: Federation | None, timeout: float = TIMEOUT) -> None:
+        """
+        Args:
+            federation: None where this site answers from its own gallery only.
+            timeout: seconds that an answer waits for the federation.
+        """
         self.release = release
         self.federated = federation is not None
-        self._asking = None if federation is None else Asking(federation)
+        self._asking = None if federation is None else Asking(federation, timeout)
         self._detector = Detector()
         self._turn: CapacityLimiter | None = None
-        self._waiting = 0
+        self._places = 0
 
     def warm_up(self) -> None:
         """One pass of every network and of the rotation on an empty picture, so that the first patient does not wait.
@@ -52,6 +59,21 @@ class Analyses:
         self.release.rotate(embedding)
         self.release.gallery.nearest(embedding, _TOP)
 
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """Held from before the upload to the answer: bounds what photos take of the memory, and the waiting.
+
+        Raises:
+            Problem: Busy.
+        """
+        if self._places >= MOST_AT_ONCE:
+            raise Problem(Code.BUSY, f"{MOST_AT_ONCE} photos are being analysed or wait", retry_after=5)
+        self._places += 1
+        try:
+            yield
+        finally:
+            self._places -= 1
+
     async def analyse(self, photo: bytes, *, proceed: bool = False) -> answers.Analysis:
         """The answer to a photo.
 
@@ -60,17 +82,11 @@ class Analyses:
             proceed: go on despite findings of the gate.
 
         Raises:
-            Problem: Busy, PhotoUnreadable or PhotoUnfit.
+            Problem: PhotoUnreadable or PhotoUnfit.
         """
-        if self._waiting >= MOST_WAITING:
-            raise Problem(Code.BUSY, f"{MOST_WAITING} photos are waiting", retry_after=5)
         if self._turn is None:  # belongs to the running event loop
             self._turn = CapacityLimiter(1)
-        self._waiting += 1
-        try:
-            face, embedding = await to_thread.run_sync(self._encode, photo, proceed, limiter=self._turn)
-        finally:
-            self._waiting -= 1
+        face, embedding = await to_thread.run_sync(self._encode, photo, proceed, limiter=self._turn)
         local = self._local(embedding)
         notices: list[answers.Notice] = []
         federated = await self._federated(embedding, notices)
@@ -84,7 +100,7 @@ class Analyses:
         nearest = self.release.gallery.nearest(embedding, _TOP)
         return answers.Local(
             candidates=[
-                self._candidate(rank, case.syndrome, band_of(case.cosine), "local", case.handle)
+                self._candidate(rank, case.syndrome, band(case.cosine), "local", case.handle)
                 for rank, case in enumerate(nearest, 1)
             ]
         )
@@ -117,7 +133,7 @@ class Analyses:
         return answers.Federated(candidates=known, budget_left=answer.budget_left)
 
     def _candidate(
-        self, rank: int, syndrome: str, band: str, source: str, handle: bytes
+        self, rank: int, syndrome: str, band: int, source: str, handle: bytes
     ) -> answers.Candidate:
         return answers.Candidate(
             rank=rank,
@@ -160,8 +176,8 @@ class Analyses:
 
 
 def conclude(candidates: list[answers.Candidate]) -> answers.Conclusion:
-    """What the lists amount to: where nothing is nearer than the lowest band, there is no convincing match."""
-    near = sum(candidate.band != BANDS[-1] for candidate in candidates)
+    """What the lists amount to: where nothing is nearer than the farthest band, there is no convincing match."""
+    near = sum(candidate.band < BANDS for candidate in candidates)
     if not near:
         return answers.Conclusion(
             code="NoConvincingMatch",
@@ -169,7 +185,7 @@ def conclude(candidates: list[answers.Candidate]) -> answers.Conclusion:
         )
     return answers.Conclusion(
         code="CandidatesToConsider",
-        text=f"{near} candidates have a case that is nearer than the lowest band. None of them is a diagnosis.",
+        text=f"{near} candidates have a case that is nearer than the farthest band. None of them is a diagnosis.",
     )
 
 

@@ -7,6 +7,8 @@ from typing import Final
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
+from fedgestalt.flake.bands import BANDS
+
 NOTICE: Final = (
     "Research use only. Candidates are similarities between photos, not diagnoses: a diagnosis needs a clinical "
     "assessment and a molecular test."
@@ -49,7 +51,11 @@ class Candidate(_Model):
     rank: int = Field(description="From 1, within its list.")
     syndrome: str = Field(description="CURIE.")
     name: str | None = Field(description="If the federation's vocabulary has one.")
-    band: str = Field(description="How near the nearest photo is, coarsely; /v1/release lists the bands.")
+    band: int = Field(
+        ge=1,
+        le=BANDS,
+        description=f"How near the nearest photo is: 1 (nearest, confirms nothing) to {BANDS} (no convincing match).",
+    )
     source: str = Field(description="`local`: the own gallery. `federated`: the other silos'.")
     case: str = Field(description="Opaque handle (hex) of the nearest photo; its owner can open it.")
 
@@ -133,7 +139,7 @@ class ReleaseInfo(_Model):
     model: Model
     gallery: Gallery
     syndromes: int = Field(description="That answers can name.")
-    bands: list[str] = Field(description="Nearest first; the last one alone is no convincing match.")
+    bands: int = Field(description="How many bands there are; the last one is no convincing match.")
     federation: bool = Field(description="Whether the service asks the federation.")
     software: str = Field(description="Version of the service.")
 

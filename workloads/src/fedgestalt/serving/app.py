@@ -12,9 +12,9 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from fedgestalt import __version__
+from fedgestalt.flake.bands import BANDS
 from fedgestalt.serving import answers, examples
 from fedgestalt.serving.analyses import Analyses, describe_gallery, describe_model
-from fedgestalt.serving.bands import BANDS
 from fedgestalt.serving.guard import Guard
 from fedgestalt.serving.loading import Loading
 from fedgestalt.serving.problems import PROBLEMS, Code, Problem
@@ -100,7 +100,8 @@ async def analyse(
     """
     response.headers["Cache-Control"] = "no-store"
     analyses = _loading(request).analyses
-    return await analyses.analyse(await read_photo(request), proceed=proceed)
+    with analyses.place():
+        return await analyses.analyse(await read_photo(request), proceed=proceed)
 
 
 @router.get("/v1/release", summary="What is served", responses=_problems(Code.NOT_READY))
@@ -119,7 +120,7 @@ async def release(request: Request) -> answers.ReleaseInfo:
         model=describe_model(served),
         gallery=describe_gallery(served),
         syndromes=len(served.tokens),
-        bands=list(BANDS),
+        bands=BANDS,
         federation=analyses.federated,
         software=__version__,
     )

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any, Final
 
 from fedgestalt.faces.quality import REMEDIES, Finding
+from fedgestalt.flake.bands import BANDS
 from fedgestalt.serving.answers import NOTICE
-from fedgestalt.serving.bands import BANDS
 from fedgestalt.serving.problems import Code, Problem
 
-_DETAILS: Final = {
+DETAILS: Final = {
     Code.PHOTO_MISSING: "the body or the part `photo` is empty",
     Code.PHOTO_TYPE_UNSUPPORTED: "the Content-Type is no type of photo that is read",
     Code.PHOTO_TOO_LARGE: "at most 16777216 bytes are read",
@@ -17,7 +17,7 @@ _DETAILS: Final = {
     Code.PHOTO_UNFIT: "found: blurred",
     Code.UPLOAD_TIMED_OUT: "the photo was not here after 60 s",
     Code.FOREIGN_PAGE: "the request was made by another site's page",
-    Code.BUSY: "8 photos are waiting",
+    Code.BUSY: "8 photos are being analysed or wait",
     Code.NOT_READY: "the release is being verified and loaded",
     Code.INTERNAL: "RuntimeError",
 }
@@ -40,7 +40,7 @@ _MADE_FROM: Final = {
 }
 
 
-def _candidate(rank: int, syndrome: str, band: str, source: str) -> dict[str, Any]:
+def _candidate(rank: int, syndrome: str, band: int, source: str) -> dict[str, Any]:
     return {
         "rank": rank,
         "syndrome": syndrome,
@@ -57,13 +57,13 @@ ANALYSES: Final[dict[str, Any]] = {
             "notice": NOTICE,
             "conclusion": {
                 "code": "CandidatesToConsider",
-                "text": "2 candidates have a case that is nearer than the lowest band. None of them is a diagnosis.",
+                "text": "2 candidates have a case that is nearer than the farthest band. None of them is a diagnosis.",
             },
-            "local": {"candidates": [_candidate(1, "SYN:F012", BANDS[-2], "local")]},
+            "local": {"candidates": [_candidate(1, "SYN:F012", BANDS - 1, "local")]},
             "federated": {
                 "candidates": [
-                    _candidate(1, "SYN:R003", BANDS[0], "federated"),
-                    _candidate(2, "SYN:F012", BANDS[-1], "federated"),
+                    _candidate(1, "SYN:R003", 1, "federated"),
+                    _candidate(2, "SYN:F012", BANDS, "federated"),
                 ],
                 "budgetLeft": 1873,
             },
@@ -79,7 +79,7 @@ ANALYSES: Final[dict[str, Any]] = {
                 "text": "No convincing match: no case in the galleries is near this photo. The lists below are only an "
                 "order.",
             },
-            "local": {"candidates": [_candidate(1, "SYN:F012", BANDS[-1], "local")]},
+            "local": {"candidates": [_candidate(1, "SYN:F012", BANDS, "local")]},
             "federated": None,
             "notices": [
                 {
@@ -97,4 +97,4 @@ def problem(code: Code) -> dict[str, Any]:
     """The example of a problem."""
     found = Finding.BLURRED
     extra = {"findings": [{"code": str(found), "fix": REMEDIES[found]}]} if code is Code.PHOTO_UNFIT else {}
-    return Problem(code, _DETAILS[code], extra).document()
+    return Problem(code, DETAILS[code], extra).document()

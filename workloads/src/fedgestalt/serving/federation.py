@@ -5,6 +5,7 @@ Whatever goes wrong there, the clinic has its local part and a stable code for w
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -15,6 +16,7 @@ import anyio.to_thread
 import numpy as np
 from numpy.typing import NDArray
 
+_log = logging.getLogger(__name__)
 TIMEOUT = 2.0
 """Seconds after which an answer does without the federation."""
 _AT_ONCE = 4  # questions under way; one that hangs keeps its place until its connection gives up
@@ -27,6 +29,7 @@ class Absence(StrEnum):
     UNREACHABLE = "FederationUnreachable"
     REFUSED = "FederationRefused"
     INVALID = "FederationAnswerInvalid"
+    FAILED = "FederationFailed"
 
 
 @dataclass(frozen=True)
@@ -36,13 +39,13 @@ class FederatedMatch:
     Attributes:
         rank: from 1.
         token: the syndrome's label token, 16 bytes.
-        band: how near, coarsely.
+        band: how near, 1 (nearest) to 4.
         handle: the nearest case's opaque handle, 16 bytes.
     """
 
     rank: int
     token: bytes
-    band: str
+    band: int
     handle: bytes
 
 
@@ -98,4 +101,11 @@ class Asking:
         except TimeoutError:
             raise FederationAbsent(
                 Absence.UNREACHABLE, f"no answer of the hub within {self._timeout:g} s"
+            ) from None
+        except FederationAbsent:
+            raise
+        except Exception as error:  # whatever is wrong over there, the clinic gets its local part
+            _log.error("asking the federation failed: %s", type(error).__name__)
+            raise FederationAbsent(
+                Absence.FAILED, "asking the hub failed; the service's log says how"
             ) from None

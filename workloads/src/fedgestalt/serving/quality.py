@@ -13,12 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedgestalt.faces import Detector, PhotoError, align, decode
-from fedgestalt.faces.quality import REMEDIES, Finding, assess
+from fedgestalt.faces.quality import MIN_SHARPNESS, REMEDIES, Assessment, Finding, assess
 from fedgestalt.serving.problems import Code, Problem
 
 STOPPING: Final = frozenset({Finding.NO_FACE, Finding.SEVERAL_FACES, Finding.HEAD_TILTED, Finding.BLURRED})
 MIN_EYE_DISTANCE: Final = 20.0
 """Pixels. A face whose eyes are nearer stops; up to the 30 of `FACE_TOO_SMALL` it is only reported (the crop has 35)."""
+_MIDDLE_GREY: Final = 128.0
 _SIGNATURES: Final = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
 
 
@@ -59,11 +60,8 @@ def portrait(photo: bytes, detector: Detector, *, proceed: bool) -> Portrait:
         raise Problem(Code.PHOTO_UNREADABLE, str(error)) from None
     detection = detector.detect([image])[0]
     assessment = assess(image, detection)
-    findings = assessment.findings
-    tiny = assessment.measurements.get("eye distance", 0.0) < MIN_EYE_DISTANCE
-    stopping = [
-        finding for finding in findings if finding in STOPPING or (finding is Finding.FACE_TOO_SMALL and tiny)
-    ]
+    findings = [finding for finding in assessment.findings if _holds(finding, assessment)]
+    stopping = [finding for finding in findings if _stops(finding, assessment)]
     if detection is None or (stopping and not proceed):
         raise Problem(
             Code.PHOTO_UNFIT,
@@ -74,8 +72,23 @@ def portrait(photo: bytes, detector: Detector, *, proceed: bool) -> Portrait:
     left, top, right, bottom = (round(float(edge)) for edge in detection.box)
     return Portrait(
         align(image, detection.landmarks),
-        findings,
+        tuple(findings),
         detection.faces,
         (left, top, right, bottom),
         (width, height),
     )
+
+
+def _holds(finding: Finding, assessment: Assessment) -> bool:
+    """Whether a finding stands. Sharpness is measured in grey levels, so a dark face would pass for a blurred one:
+    here its limit falls with the square of the light, as the measure itself does."""
+    if finding is not Finding.BLURRED:
+        return True
+    light = min(1.0, assessment.measurements["light"] / _MIDDLE_GREY)
+    return assessment.measurements["sharpness"] < MIN_SHARPNESS * light**2
+
+
+def _stops(finding: Finding, assessment: Assessment) -> bool:
+    if finding is Finding.FACE_TOO_SMALL:
+        return assessment.measurements["eye distance"] < MIN_EYE_DISTANCE
+    return finding in STOPPING
