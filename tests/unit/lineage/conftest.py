@@ -8,6 +8,7 @@ import pytest
 
 from fedgestalt.lineage import collect
 from fedgestalt.secagg.messages import Message
+from fedgestalt_operator.api.round import Operation
 
 from .federation import ReleasingHub
 
@@ -42,3 +43,15 @@ def released(hub: ReleasingHub) -> Released:
 def release() -> Released:
     """A release of four silos, nobody lost."""
     return released(ReleasingHub(4).release())
+
+
+@pytest.fixture(scope="session")
+def adopted(release: Released) -> Released:
+    """A fifth silo adopts that release."""
+    return released(ReleasingHub(5, operation=Operation.ADOPT, base=release.hub).release())
+
+
+@pytest.fixture(scope="session")
+def rotated(release: Released) -> Released:
+    """The first three of its silos rotate it; the fourth has departed."""
+    return released(ReleasingHub(3, operation=Operation.ROTATE, base=release.hub).release())

@@ -11,12 +11,25 @@ from dataclasses import replace
 
 import numpy as np
 
+from fedgestalt.evaluation import EvaluationTable
+from fedgestalt.evaluation.protocol import KS, ROWS
 from fedgestalt.secagg.aggregate import Coordinates
 from fedgestalt.secagg.effects import Advanced, Effect, Summed
 from fedgestalt.secagg.kinds import EVALUATION, HUB, Kind
 from fedgestalt.secagg.messages import Slot, sign
+from fedgestalt_operator.api.round import Operation
 from fedgestalt_operator.api.task import TaskPhase
-from fedgestalt_operator.plan import CreateJob, EnsureTask, JobKind, JobPhase, JobState, TaskState, plan
+from fedgestalt_operator.plan import (
+    BaseRelease,
+    CreateJob,
+    EnsureTask,
+    JobKind,
+    JobPhase,
+    JobState,
+    Observed,
+    TaskState,
+    plan,
+)
 
 from ...plan.simulation import UID
 from ...plan.test_real_silos import Agent, Hub
@@ -30,7 +43,14 @@ def named(*parts: str) -> bytes:
     return hashlib.sha256("/".join(parts).encode()).digest()
 
 
-TABLE = json.dumps({"table": {"hits": 5}, "layout": "numeric"}, sort_keys=True).encode()
+_FIGURES = np.linspace(0.05, 0.95, len(ROWS) * len(KS)).reshape(len(ROWS), len(KS))
+TABLE = json.dumps(
+    {
+        "table": EvaluationTable.of_replicates(_FIGURES, np.empty((*_FIGURES.shape, 0))).to_json(),
+        "layout": "numeric",
+    },
+    sort_keys=True,
+).encode()
 
 
 class ReleasingAgent(Agent):
@@ -40,26 +60,37 @@ class ReleasingAgent(Agent):
 
     def work(self) -> None:
         super().work()
+        if self.hub.adopting and self.name in self.hub.base.silos:
+            self.admit()
         if not self.hub.reached("Encoding"):
             return
-        if self.once("rows"):
+        if (not self.hub.adopting or self.name not in self.hub.base.silos) and self.once("rows"):
             blob = f"rows of {self.name}".encode()
             body = {
                 **COUNTS,
                 "digest": hashlib.sha256(blob).digest(),
                 "bundle": named("bundle"),
-                "sealed": named("sealed"),
-                "epoch_check": named("epoch"),
+                **self.hub.epoch_fields(),
                 "data": named("data", self.name),
             }
             self.say(Kind.ROWS, body, blob)
-        if self.hub.decided(Kind.RANKINGS) and self.once("begin"):
+        if self.hub.decided(Kind.RANKINGS) and not self.hub.adopting and self.once("begin"):
             self.handle(self.session.begin(EVALUATION, 1, hashlib.sha256(b"rankings").digest()))
             self.handle(self.session.submit(EVALUATION, 1, np.arange(5, dtype=np.uint32)))
         manifest = self.hub.decided(Kind.MANIFEST)
         if manifest and self.once("sign"):
             digest = manifest.body["digest"]
             self.say(Kind.SIGN, {"digest": digest, "signature": self.session.sign(digest)})
+
+    def admit(self) -> None:
+        newcomers = {
+            name: key for name, key in self.hub.computation.silos.items() if name not in self.hub.base.silos
+        }
+        if self.once("admit"):
+            self.say(Kind.ADMIT, {"epoch": bytes.fromhex(self.hub.base.epoch), "newcomers": newcomers})
+        admitted = [m for m in self.hub.messages if m.slot.kind is Kind.ADMIT]
+        if len(admitted) == len(self.hub.base.silos) and self.once("welcome"):
+            self.say(Kind.WELCOME, {"sealed": {}})
 
     def handle(self, effects: list[Effect]) -> None:
         for effect in effects:
@@ -83,21 +114,65 @@ class ReleasingAgent(Agent):
 
 
 class ReleasingHub(Hub):
-    """The planner's executor, with a kernel Job that only names its answers."""
+    """The planner's executor, with a kernel Job that only names its answers.
 
-    def __init__(self, n: int, die: dict[str, tuple[str, int]] | None = None, **spec: object) -> None:
+    `base`, the hub of an earlier round, makes this one an Adopt or Rotate of its release: same hub, same identities.
+    """
+
+    def __init__(
+        self,
+        n: int,
+        die: dict[str, tuple[str, int]] | None = None,
+        *,
+        operation: Operation = Operation.TRAIN,
+        base: ReleasingHub | None = None,
+    ) -> None:
         super().__init__(n, die or {})
+        self.base = None if base is None else base.as_base()
         training = {
             "communicationRounds": ROUNDS,
             "members": [{"name": "m0", "trainable": True}, {"name": "frozen", "trainable": False}],
         }
-        changed = {**self.round.spec, "training": training, "dataset": "synthdysm", **spec}
-        self.round = replace(self.round, spec=changed)
+        changed = {**self.round.spec, "operation": operation.value, "dataset": "synthdysm"}
+        if self.base is None:
+            changed["training"] = training
+        else:
+            changed["base"] = {"release": "demo", "digest": f"sha256:{self.base.digest}"}
+            self.round = replace(self.round, members=(), communication_rounds=0)
+        self.round = replace(self.round, operation=operation, spec=changed)
         self.agents = {name: ReleasingAgent(name, self, (die or {}).get(name)) for name in self.round.silos}
+        if base is not None:
+            self.key = base.key
+            for name in base.agents.keys() & self.agents.keys():
+                self.agents[name].identity = base.agents[name].identity
         self.silos = {
             name: replace(state, identity=self.agents[name].identity.public.hex())
             for name, state in self.silos.items()
         }
+
+    @property
+    def adopting(self) -> bool:
+        return self.round.operation is Operation.ADOPT
+
+    def as_base(self) -> BaseRelease:
+        return BaseRelease(
+            hashlib.sha256(self.manifest).hexdigest(), json.loads(self.manifest), json.loads(self.blob0)
+        )
+
+    def epoch_fields(self) -> dict[str, bytes]:
+        if self.adopting:
+            manifest = self.base.manifest
+            return {
+                "sealed": bytes.fromhex(manifest["bundle"]["digest"]),
+                "epoch_check": bytes.fromhex(manifest["epochCheck"]),
+            }
+        return {
+            "sealed": named("sealed", self.round.operation),
+            "epoch_check": named("epoch", self.round.operation),
+        }
+
+    def observed(self) -> Observed:
+        return replace(super().observed(), base=self.base)
 
     def reached(self, stage: str) -> bool:
         return any(m.slot.kind is Kind.STAGE and m.slot.member == stage for m in self.messages)

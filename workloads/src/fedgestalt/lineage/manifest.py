@@ -14,6 +14,7 @@ from jsonschema.exceptions import best_match
 
 from fedgestalt.lineage.errors import ManifestError
 from fedgestalt.lineage.schema import SCHEMA
+from fedgestalt.secagg.kinds import EVALUATION
 
 MAX_BYTES: Final = 1 << 20
 _VALIDATOR: Final = Draft202012Validator(SCHEMA)
@@ -197,6 +198,8 @@ def _check(manifest: Manifest) -> None:
     named = [member.name for member in manifest.members]
     if len(set(named)) != len(named):
         raise ManifestError("the manifest's members: two have the same name")
+    if EVALUATION in named:  # its secure sum would stand in for the member's
+        raise ManifestError(f"the manifest's members: {EVALUATION!r} is the name of the evaluation's sum")
     for member in manifest.members:
         if [r.t for r in member.rounds] != list(range(1, len(member.rounds) + 1)):
             raise ManifestError(
