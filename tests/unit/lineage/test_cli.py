@@ -69,7 +69,7 @@ def test_list_names_what_is_damaged_and_fails(work: Path, release: Released) -> 
 def test_show_says_what_the_release_is_and_what_cannot_be_undone(work: Path, release: Released) -> None:
     done = run("show", name_of(release)[:12], "--dir", work)
     assert done.exit_code == 0, done.output
-    for expected in ("Train", "synthetic", "silo-03", "3 gallery", "top-10", "begun by this round", "m0"):
+    for expected in ("Train", "synthetic", "silo-03", "gallery", "top-10", "begun by this round", "m0"):
         assert expected in done.output
     assert "95.0" in done.output, "the last figure of the table, in per cent"
     undone = done.output.partition("cannot undo")[2]

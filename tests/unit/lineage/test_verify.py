@@ -115,9 +115,12 @@ def test_a_proof_holds_no_masked_vector_key_or_share(release: Released, adopted:
     assert Kind.ADMIT in kinds
 
 
-def test_the_proof_of_a_board_is_the_same_wherever_it_is_collected(release: Released) -> None:
-    assert collect(release.board) == release.proof
+def test_a_board_gives_the_same_proof_to_everyone_even_after_late_messages(release: Released) -> None:
+    place = next(i for i, m in enumerate(release.board) if m.slot.kind is Kind.SCORE)
+    late = [*release.board[:place], *release.board[place + 1 :], release.board[place]]
+    without = [*release.board[:place], *release.board[place + 1 :]]
     assert collect(iter(release.board)) == release.proof
+    assert collect(late) == collect(without) != release.proof
 
 
 def _in_proof(release: Released) -> tuple[Message, ...]:

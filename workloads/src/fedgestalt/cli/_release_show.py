@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from rich.console import Console
 from rich.markup import escape
+from rich.table import Table
 
 from fedgestalt.evaluation import EvaluationError, EvaluationTable, accuracy_table
 from fedgestalt.lineage import Proof, StoredRelease
@@ -25,6 +25,11 @@ _DO: Final = {
     "Adopt": "taken over by newcomers, not trained",
     "Rotate": "the parent's models under a new epoch, not trained",
 }
+_UNDONE: Final = (
+    "  - trained weights: what a model learnt from a case stays in it until it is trained anew",
+    "  - a hub that kept old rows: deletion there is a promise, a new epoch protects only what comes",
+    "  - what was answered, downloaded or written down before",
+)
 
 
 @dataclass(frozen=True)
@@ -44,27 +49,25 @@ def show(console: Console, release: StoredRelease) -> None:
     manifest = release.manifest
     computation = json.loads(release.read(COMPUTATION))
     dataset = computation.get("spec", {}).get("dataset", "not stated")
+    synthetic = dataset == SYNTHETIC
+    badge = " [black on yellow] synthetic [/]" if synthetic else ""
     when = datetime.fromtimestamp(release.created, UTC).strftime("%Y-%m-%d %H:%MZ")
-    badge = " [black on yellow] synthetic [/]" if dataset == SYNTHETIC else ""
-    console.print(f"[bold]{escape(manifest.name)}[/bold]  {manifest.digest}{badge}", soft_wrap=True)
-    console.print(f"  operation   {manifest.operation}: {_DO[manifest.operation]}")
-    console.print(f"  stored      {when}")
-    console.print(f"  parents     {', '.join(p[:12] for p in manifest.parents) or 'none'}")
-    console.print(f"  round       {escape(manifest.round)}, enrolment {manifest.enrolment}")
-    console.print(f"  dataset     {escape(str(dataset))}")
-    console.print(f"  epoch       {manifest.epoch[:16]} {_epoch_note(manifest)}")
-    console.print(f"  rotation    {_rotation(release)}")
-    for line in _roster(manifest):
-        console.print(line)
-    for member in manifest.members:
-        console.print(_member(member))
-    _evaluation(console, release, synthetic=dataset == SYNTHETIC)
-    console.print("\n[bold]What a withdrawal from this release cannot undo[/bold]")
-    console.print("  - trained weights: what a model learnt from a case stays in it until it is trained anew")
-    console.print(
-        "  - a hub that kept old rows: deletion there is a promise, a new epoch protects only what comes"
-    )
-    console.print("  - what was answered, downloaded or written down before")
+    _print(console, f"[bold]{escape(manifest.name)}[/bold]  {manifest.digest}{badge}")
+    facts = {
+        "operation": f"{manifest.operation}: {_DO[manifest.operation]}",
+        "stored": when,
+        "parents": ", ".join(parent[:12] for parent in manifest.parents) or "none",
+        "round": f"{escape(manifest.round)}, enrolment {manifest.enrolment}",
+        "dataset": escape(str(dataset)),
+        "epoch": f"{manifest.epoch[:16]} {_epoch_note(manifest)}",
+        "rotation": _rotation(release),
+    }
+    _print(console, *(f"  {name:<10} {text}" for name, text in facts.items()))
+    _print(console, "", "[bold]Members[/bold]", *map(_member, manifest.members))
+    console.print("\n[bold]Roster[/bold]")
+    console.print(_roster(manifest))
+    _evaluation(console, release, synthetic=synthetic)
+    _print(console, "", "[bold]What a withdrawal from this release cannot undo[/bold]", *_UNDONE)
 
 
 def read_epoch(release: StoredRelease) -> EpochState | None:
@@ -103,6 +106,11 @@ def evaluation_table(release: StoredRelease) -> EvaluationTable | None:
     return EvaluationTable.from_json(content)
 
 
+def _print(console: Console, *lines: str) -> None:
+    for line in lines:
+        console.print(line, soft_wrap=True, highlight=False)
+
+
 def _epoch_note(manifest: Manifest) -> str:
     return "(begun by this round)" if manifest.epoch == manifest.h else "(of an earlier round)"
 
@@ -117,29 +125,28 @@ def _rotation(release: StoredRelease) -> str:
     return f"not due, {withdrawn}"
 
 
-def _roster(manifest: Manifest) -> Iterator[str]:
-    yield "\n[bold]Roster[/bold]"
+def _roster(manifest: Manifest) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for heading in ("  silo", "weight", "gallery", "test", "undiagnosed", "identity"):
+        table.add_column(heading, justify="left" if heading in ("  silo", "identity") else "right")
     for silo in sorted(manifest.roster):
         entry, rows = manifest.roster[silo], manifest.rows.get(silo)
-        identity = f"identity {entry.identity[:12]}" if entry.identity else "identity not stated"
-        given = (
-            f"{rows.gallery} gallery, {rows.test} test, {rows.undiagnosed} undiagnosed rows"
-            if rows
-            else "no rows"
-        )
-        yield f"  {silo:<20} weight {entry.weight:<6} {identity}, {given}"
+        counts = ("-", "-", "-") if rows is None else (rows.gallery, rows.test, rows.undiagnosed)
+        identity = entry.identity[:12] if entry.identity else "not stated"
+        table.add_row(f"  {silo}", str(entry.weight), *map(str, counts), identity)
+    return table
 
 
 def _member(member: MemberLineage) -> str:
     if not member.trainable:
-        return f"  member {member.name}: as pretrained"
+        return f"  {member.name}: as pretrained"
     done = [r for r in member.rounds if not r.skipped]
     skipped = [str(r.t) for r in member.rounds if r.skipped]
     survivors = {len(r.survivors) for r in done}
     several = (
         f"{min(survivors)} to {max(survivors)}" if len(survivors) > 1 else str(max(survivors, default=0))
     )
-    text = f"  member {member.name}: {len(done)} communication rounds of {several} silos"
+    text = f"  {member.name}: {len(done)} communication rounds of {several} silos"
     text += f", skipped t = {', '.join(skipped)}" if skipped else ""
     return f"{text}, model {member.model[:12]}" if member.model else text
 

@@ -37,6 +37,8 @@ KINDS: Final = _ONCE | _OF_A_TRY | {Kind.COMPUTATION, Kind.ENROL}
 def collect(messages: Iterable[Message]) -> bytes:
     """Choose from a round's board what proves its release: canonical CBOR, a list of envelopes in board order.
 
+    What was posted after `released` is left out, so that hub and silos come to the same bytes whenever they collect.
+
     Args:
         messages: all messages of the round, in the board's order; signatures need not be checked yet.
 
@@ -44,9 +46,10 @@ def collect(messages: Iterable[Message]) -> bytes:
         ProofError: the board has no release, or the proof would exceed 128 MiB.
     """
     board = tuple(messages)
-    released = next((m for m in board if m.slot.kind is Kind.RELEASED), None)
-    if released is None:
+    end = next((place for place, m in enumerate(board) if m.slot.kind is Kind.RELEASED), None)
+    if end is None:
         raise ProofError("the board holds no `released` decision: the round has not come to a release")
+    released, board = board[end], board[: end + 1]
     enrolment = released.slot.enrolment
     roster = {
         name
