@@ -6,7 +6,7 @@ import hashlib
 import io
 import json
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from fedgestalt.data.tiers import syndromes
 from fedgestalt.faces import align_photos
 from fedgestalt.flake import Frame, label_token, photo_handle, rotate
 from fedgestalt.flake.bands import band
+from fedgestalt.lineage import collect
 from fedgestalt.models.bundle import MemberSpec, load_bundle, save_bundle
 from fedgestalt.models.registry import build_extractor
 from fedgestalt.models.weights import load_initial_weights
@@ -30,6 +31,9 @@ from fedgestalt.serving.analyses import Analyses
 from fedgestalt.serving.app import create_app
 from fedgestalt.serving.federation import FederatedAnswer, FederatedMatch, Federation
 from fedgestalt.serving.release import Release, load_release
+
+from ..lineage import federation
+from ..lineage.federation import ReleasingHub
 
 FRAME, TOKEN, HANDLE = (bytes([byte]) * 32 for byte in (1, 2, 3))
 HERE, THERE = range(4), range(2, 6)  # the syndromes of the two silos; two of them in common
@@ -69,9 +73,9 @@ class Site:
     """A release folder and what is behind it."""
 
     folder: Path
+    epoch: str
     own: Cases
     others: Cases
-    epoch: str = field(default_factory=lambda: hashlib.sha256(b"h").hexdigest())
 
     @cached_property
     def release(self) -> Release:
@@ -119,6 +123,18 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
+def _round(bundle: str) -> ReleasingHub:
+    """A whole round with real keys that releases this bundle."""
+
+    def named(*parts: str) -> bytes:
+        return bytes.fromhex(bundle.removeprefix("sha256:")) if parts == ("bundle",) else before(*parts)
+
+    before = federation.named
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(federation, "named", named)
+        return ReleasingHub(4).release()
+
+
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
     folder = tmp_path_factory.mktemp("releases") / "release"
@@ -126,7 +142,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
     extractor = build_extractor("resnet_s16")
     load_initial_weights(extractor, "resnet_s16-faces")
     bundle = save_bundle(folder / "bundle", [(MemberSpec("r16", "resnet_s16"), extractor)])
-    made = Site(folder, _encode(folder / "bundle", HERE), _encode(folder / "bundle", THERE))
+    round_ = _round(bundle)
+    epoch = json.loads(round_.manifest)["epoch"]
+    made = Site(folder, epoch, _encode(folder / "bundle", HERE), _encode(folder / "bundle", THERE))
     np.savez(
         folder / "gallery.npz",
         embeddings=made.own.embeddings,
@@ -143,34 +161,19 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
             "rare": [item.name for item in CLASSES if item.rare],
             "names": {CLASSES[5].name: RARE_NAME},
         },
-        "computation.json": {"synthetic": True},
+        "release.json": {
+            "digest": hashlib.sha256(round_.manifest).hexdigest(),
+            "epoch": made.epoch,
+            "name": "demo",
+            "silo": min(round_.agents),
+            "hubKey": round_.key.public.hex(),
+        },
     }
     for name, document in documents.items():
         write(folder / name, document)
-    manifest = {
-        "v": 1,
-        "round": "5f3a6a52-0000-4000-8000-000000000001",
-        "name": "unit",
-        "operation": "Train",
-        "computation": hashlib.sha256((folder / "computation.json").read_bytes()).hexdigest(),
-        "parents": [],
-        "enrolment": 1,
-        "h": made.epoch,
-        "epoch": made.epoch,
-        "roster": {"north": {"weight": 8}, "west": {"weight": 8}},
-        "members": [{"name": "r16", "trainable": False}],
-        "rows": {name: {"gallery": 8, "test": 0, "undiagnosed": 0} for name in ("north", "west")},
-        "evaluation": None,
-        "bundle": {"digest": "0" * 64, "plain": bundle},
-    }
-    write(folder / "manifest.json", manifest)
-    about = {
-        "digest": hashlib.sha256((folder / "manifest.json").read_bytes()).hexdigest(),
-        "epoch": made.epoch,
-        "name": "unit",
-        "silo": "west",
-    }
-    write(folder / "release.json", about)
+    (folder / "manifest.json").write_bytes(round_.manifest)
+    (folder / "computation.json").write_bytes(round_.blob0)
+    (folder / "proof.cbor").write_bytes(collect(round_.messages))
     return made
 
 

@@ -1,6 +1,7 @@
 import asyncio
 import dataclasses
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from fedgestalt.flake import Frame, rotate
 from fedgestalt.flake.bands import BANDS
 from fedgestalt.serving.analyses import MOST_AT_ONCE, Analyses
 from fedgestalt.serving.federation import Absence, FederatedAnswer, FederatedMatch, FederationAbsent
-from fedgestalt.serving.local_gallery import LocalGallery
+from fedgestalt.serving.local_gallery import GalleryFile, LocalGallery
 from fedgestalt.serving.problems import Code, Problem
 
 from .conftest import CLASSES, FRAME, HERE, JPEG, RARE_NAME, THERE, Serve, Site, jpeg, rendered
@@ -43,11 +44,11 @@ def test_another_photo_of_a_patient_ranks_the_patients_syndrome_first(site: Site
 def test_an_answer_says_what_it_was_made_with_and_that_it_is_no_diagnosis(site: Site, serve: Serve) -> None:
     content = serve().post("/v1/analyses", content=_photo(), headers=JPEG).json()
     assert content["notice"].startswith("Research use only.")
-    assert content["release"] == {"digest": site.release.digest, "name": "unit"}
+    assert content["release"] == {"digest": site.release.digest, "name": site.release.name}
     assert content["epoch"] == site.epoch
     assert content["model"]["bundle"] == site.release.bundle.digest
     assert content["model"]["members"] == [{"name": "r16", "extractor": "resnet_s16"}]
-    assert content["gallery"] == {"own": 8, "federation": 16}
+    assert content["gallery"] == {"own": 8, "federation": 12}
 
 
 def test_only_the_rotated_row_leaves(site: Site, serve: Serve) -> None:
@@ -96,7 +97,7 @@ class _Refusing:
 @pytest.mark.parametrize(
     ("error", "code"),
     [
-        (FederationAbsent(Absence.REFUSED, "BudgetSpent"), "FederationRefused"),
+        (FederationAbsent(Absence.REFUSED, "no", "BudgetSpent"), "FederationRefused"),
         (RuntimeError("row 0.123"), "FederationFailed"),
     ],
 )
@@ -106,6 +107,7 @@ def test_a_hub_that_refuses_or_fails_leaves_the_local_part(
     answer = serve(_Refusing(error)).post("/v1/analyses", content=_photo(), headers=JPEG).json()
     assert answer["federated"] is None
     assert [notice["code"] for notice in answer["notices"]] == [code]
+    assert answer["notices"][0]["cause"] == getattr(error, "cause", None)
     assert answer["local"]["candidates"]
     assert "0.123" not in caplog.text + str(answer)
 
@@ -133,19 +135,41 @@ def test_tokens_that_the_site_cannot_read_are_counted_and_keep_their_ranks(site:
     assert answer["notices"][0]["text"].startswith("1 of")
 
 
-def test_where_every_case_is_far_there_is_no_convincing_match(site: Site) -> None:
-    rng = np.random.default_rng(5)
-    rows = rng.normal(size=(6, site.release.gallery.dim))
-    far = LocalGallery(
-        rows / np.linalg.norm(rows, axis=1, keepdims=True),
-        np.array([f"SYN:X{i}" for i in range(6)]),
-        np.zeros((6, 16), dtype=np.uint8),
-    )
-    analyses = Analyses(dataclasses.replace(site.release, gallery=far), None)
+def _gallery(path: Path, embeddings: NDArray[np.float64], syndromes: list[str]) -> None:
+    handles = np.zeros((len(syndromes), 16), dtype=np.uint8)
+    with (path.parent / "new.npz").open("wb") as file:
+        np.savez(file, embeddings=embeddings, syndromes=np.array(syndromes), handles=handles)
+    (path.parent / "new.npz").replace(path)
+
+
+def test_where_every_case_is_far_there_is_no_convincing_match(site: Site, tmp_path: Path) -> None:
+    rows = np.random.default_rng(5).normal(size=site.own.embeddings[:6].shape)
+    path = tmp_path / "gallery.npz"
+    _gallery(path, rows / np.linalg.norm(rows, axis=1, keepdims=True), [f"SYN:X{i}" for i in range(6)])
+    release = dataclasses.replace(site.release, gallery=GalleryFile(path, rows.shape[1]))
+    analyses = Analyses(release, None)
     answer = asyncio.run(analyses.analyse(_photo()))
     assert answer.conclusion.code == "NoConvincingMatch"
     assert len(answer.local.candidates) == 6
     assert {c.band for c in answer.local.candidates} == {BANDS}
+
+
+def test_a_case_that_was_taken_out_of_the_gallery_is_not_found_any_more(site: Site, tmp_path: Path) -> None:
+    path, own = tmp_path / "gallery.npz", site.own
+    _gallery(path, own.embeddings, own.syndromes)
+    dim = own.embeddings.shape[1]
+    analyses = Analyses(dataclasses.replace(site.release, gallery=GalleryFile(path, dim)), None)
+    before = asyncio.run(analyses.analyse(_photo()))
+    assert before.local.candidates[0].syndrome == CLASSES[3].name
+    kept = [i for i, syndrome in enumerate(own.syndromes) if syndrome != CLASSES[3].name]
+    _gallery(path, own.embeddings[kept], [own.syndromes[i] for i in kept])
+    after = asyncio.run(analyses.analyse(_photo()))
+    assert CLASSES[3].name not in {candidate.syndrome for candidate in after.local.candidates}
+    assert (before.gallery.own, after.gallery.own) == (8, 6)
+    path.write_bytes(b"damaged")
+    with pytest.raises(Problem) as caught:
+        asyncio.run(analyses.analyse(_photo()))
+    assert caught.value.code is Code.NOT_READY
 
 
 def test_more_photos_than_places_are_told_to_come_again(site: Site) -> None:

@@ -55,7 +55,7 @@ def test_the_release_says_what_is_served(site: Site, serve: Serve) -> None:
     content = serve(site.hub()).get("/v1/release").json()
     assert content["digest"] == site.release.digest
     assert content["epoch"] == site.epoch
-    assert content["silo"] == "west"
+    assert content["silo"] == site.release.silo
     assert content["bands"] == BANDS
     assert content["syndromes"] == len(CLASSES)
     assert content["federation"] is True

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fedgestalt.crypto.keys import Identity
 from fedgestalt.serving.release import ReleaseError, load_release
 
 from .conftest import CLASSES, Site, write
@@ -22,9 +23,14 @@ def test_a_whole_release_loads(folder: Path, site: Site) -> None:
     release = load_release(folder)
     assert release.digest == json.loads((folder / "release.json").read_bytes())["digest"]
     assert release.epoch == site.epoch
-    assert release.federation_gallery == 16
+    assert release.federation_gallery == 12
     assert set(release.tokens.values()) == {item.name for item in CLASSES}
     assert all(secret not in repr(release) for secret in (CLASSES[0].name, "\\x01\\x01", "01" * 16))
+
+
+def test_the_hubs_key_that_the_site_pins_counts(folder: Path) -> None:
+    with pytest.raises(ReleaseError, match="hub"):
+        load_release(folder, hub_key=Identity.generate().public)
 
 
 def _edit(file: str, **fields: object) -> Callable[[Path], None]:
@@ -70,7 +76,9 @@ def _missing(name: str) -> Callable[[Path], None]:
 
 SPOILT: list[tuple[Callable[[Path], None], str]] = [
     (_edit("manifest.json", name="other"), "manifest.json: has digest"),
-    (_edit("computation.json", synthetic=False), "computation.json: has digest"),
+    (_edit("computation.json", name="other"), "computation"),
+    (_edit("release.json", hubKey="0" * 64), "hub"),
+    (_garbage("proof.cbor"), "proof"),
     (_edit("release.json", digest="0" * 64), "release.json names"),
     (_edit("release.json", epoch="0" * 64), "release.json: epoch"),
     (_edit("release.json", silo=7), "release.json: $.silo"),
@@ -94,6 +102,7 @@ SPOILT: list[tuple[Callable[[Path], None], str]] = [
             "release.json",
             "manifest.json",
             "computation.json",
+            "proof.cbor",
             "keys.json",
             "vocabulary.json",
             "gallery.npz",

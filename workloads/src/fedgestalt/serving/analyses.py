@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -25,10 +27,21 @@ from fedgestalt.serving.federation import (
 )
 from fedgestalt.serving.problems import Code, Problem
 from fedgestalt.serving.quality import Portrait, portrait
-from fedgestalt.serving.release import Release
+from fedgestalt.serving.release import Release, ReleaseError
 
+_log = logging.getLogger(__name__)
 MOST_AT_ONCE: Final = 8
 _TOP: Final = 30
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What the networks and the own gallery say of a photo; ``row`` is what may leave."""
+
+    face: Portrait
+    local: list[answers.Candidate]
+    gallery: int
+    row: NDArray[np.float64]
 
 
 class Analyses:
@@ -57,7 +70,7 @@ class Analyses:
         self._detector.detect([empty])
         embedding = self.release.bundle.ensemble.encode(empty[None])[0]
         self.release.rotate(embedding)
-        self.release.gallery.nearest(embedding, _TOP)
+        self.release.gallery.current().nearest(embedding, _TOP)
 
     @contextmanager
     def place(self) -> Iterator[None]:
@@ -74,6 +87,10 @@ class Analyses:
         finally:
             self._places -= 1
 
+    def describe_gallery(self) -> answers.Gallery:
+        """How many photos answers come from, when they were last looked at."""
+        return answers.Gallery(own=self.release.gallery.size, federation=self.release.federation_gallery)
+
     async def analyse(self, photo: bytes, *, proceed: bool = False) -> answers.Analysis:
         """The answer to a photo.
 
@@ -82,39 +99,41 @@ class Analyses:
             proceed: go on despite findings of the gate.
 
         Raises:
-            Problem: PhotoUnreadable or PhotoUnfit.
+            Problem: PhotoUnreadable, PhotoUnfit, or NotReady where the own gallery was damaged meanwhile.
         """
         if self._turn is None:  # belongs to the running event loop
             self._turn = CapacityLimiter(1)
-        face, embedding = await to_thread.run_sync(self._encode, photo, proceed, limiter=self._turn)
-        local = self._local(embedding)
+        seen = await to_thread.run_sync(self._examine, photo, proceed, limiter=self._turn)
         notices: list[answers.Notice] = []
-        federated = await self._federated(embedding, notices)
-        return self._answer(face, local, federated, notices)
+        federated = await self._federated(seen.row, notices)
+        return self._answer(seen, federated, notices)
 
-    def _encode(self, photo: bytes, proceed: bool) -> tuple[Portrait, NDArray[np.float64]]:
+    def _examine(self, photo: bytes, proceed: bool) -> _Seen:
         face = portrait(photo, self._detector, proceed=proceed)
-        return face, self.release.bundle.ensemble.encode(face.crop[None])[0]
-
-    def _local(self, embedding: NDArray[np.float64]) -> answers.Local:
-        nearest = self.release.gallery.nearest(embedding, _TOP)
-        return answers.Local(
-            candidates=[
-                self._candidate(rank, case.syndrome, band(case.cosine), "local", case.handle)
-                for rank, case in enumerate(nearest, 1)
-            ]
-        )
+        embedding = self.release.bundle.ensemble.encode(face.crop[None])[0]
+        try:
+            gallery = self.release.gallery.current()
+        except ReleaseError as error:
+            _log.error("%s", error)
+            raise Problem(
+                Code.NOT_READY, "the own gallery cannot be read; the service's log says why"
+            ) from None
+        candidates = [
+            self._candidate(rank, case.syndrome, band(case.cosine), "local", case.handle)
+            for rank, case in enumerate(gallery.nearest(embedding, _TOP), 1)
+        ]
+        return _Seen(face, candidates, gallery.size, self.release.rotate(embedding))
 
     async def _federated(
-        self, embedding: NDArray[np.float64], notices: list[answers.Notice]
+        self, row: NDArray[np.float64], notices: list[answers.Notice]
     ) -> answers.Federated | None:
         try:
             if self._asking is None:
                 raise FederationAbsent(Absence.NOT_CONFIGURED, "the service was started without --site")
-            answer = await self._asking.ask(self.release.rotate(embedding))
+            answer = await self._asking.ask(row)
         except FederationAbsent as absent:
             text = f"Matches come from this hospital's own gallery only: {absent.detail}"
-            notices.append(answers.Notice(code=str(absent.reason), text=text))
+            notices.append(answers.Notice(code=str(absent.reason), text=text, cause=absent.cause))
             return None
         return self._named(answer, notices)
 
@@ -146,32 +165,31 @@ class Analyses:
 
     def _answer(
         self,
-        face: Portrait,
-        local: answers.Local,
+        seen: _Seen,
         federated: answers.Federated | None,
         notices: list[answers.Notice],
     ) -> answers.Analysis:
         release = self.release
-        shown = local.candidates + (federated.candidates if federated is not None else [])
+        shown = seen.local + (federated.candidates if federated is not None else [])
         return answers.Analysis(
             notice=answers.NOTICE,
             conclusion=conclude(shown),
-            local=local,
+            local=answers.Local(candidates=seen.local),
             federated=federated,
             notices=notices,
             quality=answers.Quality(
-                width=face.size[0],
-                height=face.size[1],
-                faces=face.faces,
-                box=face.box,
+                width=seen.face.size[0],
+                height=seen.face.size[1],
+                faces=seen.face.faces,
+                box=seen.face.box,
                 findings=[
-                    answers.Remedy(code=str(finding), fix=REMEDIES[finding]) for finding in face.findings
+                    answers.Remedy(code=str(finding), fix=REMEDIES[finding]) for finding in seen.face.findings
                 ],
             ),
             model=describe_model(release),
             release=answers.ReleaseName(digest=release.digest, name=release.name),
             epoch=release.epoch,
-            gallery=describe_gallery(release),
+            gallery=answers.Gallery(own=seen.gallery, federation=release.federation_gallery),
         )
 
 
@@ -198,8 +216,3 @@ def describe_model(release: Release) -> answers.Model:
             answers.ModelMember(name=spec.name, extractor=spec.extractor) for spec in release.bundle.specs
         ],
     )
-
-
-def describe_gallery(release: Release) -> answers.Gallery:
-    """The galleries as answers name them."""
-    return answers.Gallery(own=release.gallery.size, federation=release.federation_gallery)

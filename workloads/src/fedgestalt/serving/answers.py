@@ -24,6 +24,7 @@ class Notice(_Model):
 
     code: str = Field(description="Stable code.")
     text: str = Field(description="For a reader.")
+    cause: str | None = Field(default=None, description="The hub's own code, such as `BudgetSpent`.")
 
 
 class Remedy(_Model):
@@ -81,7 +82,7 @@ class Conclusion(_Model):
 
 
 class Gallery(_Model):
-    """How many photos answers come from."""
+    """How many photos answers come from; `own` follows gallery.npz."""
 
     own: int = Field(description="Diagnosed photos of this silo.")
     federation: int = Field(description="Of all silos when the release was made.")

@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from fedgestalt import __version__
 from fedgestalt.flake.bands import BANDS
 from fedgestalt.serving import answers, examples
-from fedgestalt.serving.analyses import Analyses, describe_gallery, describe_model
+from fedgestalt.serving.analyses import Analyses, describe_model
 from fedgestalt.serving.guard import Guard
 from fedgestalt.serving.loading import Loading
 from fedgestalt.serving.problems import PROBLEMS, Code, Problem
@@ -118,7 +118,7 @@ async def release(request: Request) -> answers.ReleaseInfo:
         epoch=served.epoch,
         silo=served.silo,
         model=describe_model(served),
-        gallery=describe_gallery(served),
+        gallery=analyses.describe_gallery(),
         syndromes=len(served.tokens),
         bands=BANDS,
         federation=analyses.federated,

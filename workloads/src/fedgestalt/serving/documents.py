@@ -8,50 +8,25 @@ from typing import Any, Final
 
 from jsonschema import Draft202012Validator
 
-_MAX_BYTES: Final = 16 << 20
-_DIGEST: Final = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
-_COUNT: Final = {"type": "integer", "minimum": 0}
+MAX_BYTES: Final = 16 << 20
+_HEX32: Final = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
 _CURIES: Final = {"type": "array", "maxItems": 65_536, "items": {"type": "string", "maxLength": 100}}
 
-# Only what the service uses: what else a manifest must hold is checked where signatures are.
-MANIFEST: Final[dict[str, Any]] = {
-    "type": "object",
-    "required": ["name", "operation", "parents", "computation", "epoch", "rows", "bundle"],
-    "properties": {
-        "name": {"type": "string", "maxLength": 253},
-        "operation": {"type": "string", "maxLength": 64},
-        "parents": {"type": "array", "items": _DIGEST},
-        "computation": _DIGEST,
-        "epoch": _DIGEST,
-        "rows": {
-            "type": "object",
-            "additionalProperties": {
-                "type": "object",
-                "required": ["gallery"],
-                "properties": {"gallery": _COUNT},
-            },
-        },
-        "bundle": {
-            "type": "object",
-            "required": ["plain"],
-            "properties": {"plain": {"type": "string", "pattern": "^sha256:[0-9a-f]{64}$"}},
-        },
-    },
-}
 RELEASE: Final[dict[str, Any]] = {
     "type": "object",
-    "required": ["digest", "epoch", "name", "silo"],
+    "required": ["digest", "epoch", "name", "silo", "hubKey"],
     "properties": {
-        "digest": _DIGEST,
-        "epoch": _DIGEST,
+        "digest": _HEX32,
+        "epoch": _HEX32,
         "name": {"type": "string", "maxLength": 253},
         "silo": {"type": "string", "maxLength": 63},
+        "hubKey": _HEX32,
     },
 }
 KEYS: Final[dict[str, Any]] = {
     "type": "object",
     "required": ["frame", "token", "width"],
-    "properties": {"frame": _DIGEST, "token": _DIGEST, "width": {"type": ["integer", "null"], "minimum": 1}},
+    "properties": {"frame": _HEX32, "token": _HEX32, "width": {"type": ["integer", "null"], "minimum": 1}},
 }
 VOCABULARY: Final[dict[str, Any]] = {
     "type": "object",
@@ -68,15 +43,15 @@ class ReleaseError(Exception):
     """A release folder is incomplete, damaged or not the one it says it is; the message says what to do."""
 
 
-def read_bytes(path: Path) -> bytes:
+def read_bytes(path: Path, limit: int = MAX_BYTES) -> bytes:
     """A file's bytes.
 
     Raises:
-        ReleaseError: absent, unreadable or larger than 16 MiB.
+        ReleaseError: absent, unreadable or larger than ``limit`` bytes.
     """
     try:
-        if path.stat().st_size > _MAX_BYTES:
-            raise ReleaseError(f"{path}: larger than {_MAX_BYTES} bytes: not a file of a release")
+        if path.stat().st_size > limit:
+            raise ReleaseError(f"{path}: larger than {limit} bytes: not a file of a release")
         return path.read_bytes()
     except OSError as error:
         raise ReleaseError(

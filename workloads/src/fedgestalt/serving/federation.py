@@ -59,10 +59,12 @@ class FederatedAnswer:
 
 @dataclass
 class FederationAbsent(Exception):  # noqa: N818 - a state that answers report, not a failure of the request
-    """There is no federated answer; ``detail`` is for a reader and holds nothing of the question."""
+    """There is no federated answer; ``detail`` is for a reader and holds nothing of the question;
+    ``cause`` is the hub's own code."""
 
     reason: Absence
     detail: str
+    cause: str | None = None
 
 
 class Federation(Protocol):

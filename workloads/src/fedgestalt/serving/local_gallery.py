@@ -89,6 +89,50 @@ class LocalGallery:
         )
 
 
+class GalleryFile:
+    """``gallery.npz``, read again when it was replaced: a case that is withdrawn must not be found any more.
+
+    Not safe for threads that ask at once.
+    """
+
+    def __init__(self, path: Path, dim: int) -> None:
+        """``dim``: numbers of an embedding.
+
+        Raises:
+            ReleaseError: see `current`.
+        """
+        self._path, self._dim = path, dim
+        self._seen: tuple[int, int, int] | None = None
+        self._gallery: LocalGallery
+        self.current()
+
+    @property
+    def size(self) -> int:
+        """How many photos there were when it was last read."""
+        return self._gallery.size
+
+    def current(self) -> LocalGallery:
+        """The gallery as it is now.
+
+        Raises:
+            ReleaseError: it is absent, damaged or of another width.
+        """
+        try:
+            found = self._path.stat()
+        except OSError as error:
+            raise ReleaseError(f"{self._path}: {error.strerror}. Fetch the release again.") from error
+        seen = (found.st_ino, found.st_mtime_ns, found.st_size)
+        if seen != self._seen:
+            gallery = load_gallery(self._path)
+            if gallery.dim != self._dim:
+                raise ReleaseError(
+                    f"{self._path}: {gallery.dim} numbers a row where the bundle's embedding has {self._dim}. "
+                    "Encode the site's cases again with this release."
+                )
+            self._gallery, self._seen = gallery, seen
+        return self._gallery
+
+
 def load_gallery(path: Path) -> LocalGallery:
     """Read ``gallery.npz``; nothing in it is unpickled.
 

@@ -1,25 +1,29 @@
-"""A release as it lies at the silo: verified against its digests, then loaded."""
+"""A release as it lies at the silo: verified against digests and signatures, then loaded."""
 
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fedgestalt.flake import FlakeError, Frame, label_token, unit_rows
+from fedgestalt.lineage import Manifest, VerificationError, verify
+from fedgestalt.lineage.proof import MAX_BYTES as PROOF_BYTES
 from fedgestalt.models.bundle import Bundle, BundleError, load_bundle
 from fedgestalt.serving import documents
 from fedgestalt.serving.documents import ReleaseError, parse, read_bytes
-from fedgestalt.serving.local_gallery import LocalGallery, load_gallery
+from fedgestalt.serving.local_gallery import GalleryFile
 
 __all__ = ["Release", "ReleaseError", "load_release"]
 
+_log = logging.getLogger(__name__)
 _PRIVATE: Final = 0o077
 
 
@@ -49,7 +53,7 @@ class Release:
     epoch: str
     silo: str
     bundle: Bundle
-    gallery: LocalGallery
+    gallery: GalleryFile
     federation_gallery: int
     names: Mapping[str, str]
     tokens: Mapping[bytes, str] = field(repr=False)
@@ -64,28 +68,25 @@ class Release:
         return row
 
 
-def load_release(folder: Path) -> Release:
+def load_release(folder: Path, hub_key: bytes | None = None) -> Release:
     """Verify the folder and load it.
 
-    Checked before anything is interpreted: manifest.json has the digest that release.json names, computation.json
-    the one that the manifest names, the bundle the one that the manifest names and every file in it its own. The
-    signatures under the manifest are `fedgestalt release verify`'s matter.
+    Checked before anything is built: manifest.json has the digest that release.json names; the proof under it holds
+    offline (`fedgestalt.lineage.verify`) with the hub's pinned key; the bundle has the digest that the manifest names
+    and every file in it its own.
+
+    Args:
+        folder: below the site's releases/.
+        hub_key: the hub's Ed25519 public key, 32 bytes, as the site pins it; that of release.json if left out.
 
     Raises:
         ReleaseError: a file is missing, damaged, open to others or does not go with the rest; the message says which.
     """
     path = folder / "release.json"
     about = parse(path, read_bytes(path), documents.RELEASE)
-    path = folder / "manifest.json"
-    raw = read_bytes(path)
-    _compare(path, raw, about["digest"], "release.json")
-    manifest = parse(path, raw, documents.MANIFEST)
-    _compare(folder / "computation.json", None, manifest["computation"], "the manifest")
-    if manifest["epoch"] != about["epoch"]:
-        raise ReleaseError(
-            f"{folder / 'release.json'}: epoch {about['epoch'][:16]} where the manifest has "
-            f"{manifest['epoch'][:16]}. Fetch the release again."
-        )
+    manifest = _manifest(folder, about, hub_key or bytes.fromhex(about["hubKey"]))
+    if manifest.bundle is None:
+        raise ReleaseError(f"{folder / 'manifest.json'}: names no bundle. Serve a release that has one.")
     path = folder / "keys.json"
     raw = read_bytes(path)
     mode = path.stat().st_mode
@@ -96,18 +97,13 @@ def load_release(folder: Path) -> Release:
     keys = parse(path, raw, documents.KEYS)
     path = folder / "vocabulary.json"
     vocabulary = parse(path, read_bytes(path), documents.VOCABULARY)
-    gallery = load_gallery(folder / "gallery.npz")
     try:
-        bundle = load_bundle(folder / "bundle", manifest["bundle"]["plain"])
+        bundle = load_bundle(folder / "bundle", manifest.bundle.plain)
     except BundleError as error:
         raise ReleaseError(str(error)) from error
     dim = bundle.ensemble.embedding_dim
-    if gallery.dim != dim:
-        raise ReleaseError(
-            f"{folder / 'gallery.npz'}: {gallery.dim} numbers a row where the bundle's embedding has {dim}. "
-            "Encode the site's cases again with this release."
-        )
-    syndromes = {*vocabulary["trained"], *vocabulary["rare"], *gallery.syndromes}
+    gallery = GalleryFile(folder / "gallery.npz", dim)
+    syndromes = {*vocabulary["trained"], *vocabulary["rare"], *gallery.current().syndromes}
     try:
         frame = Frame.derive(bytes.fromhex(keys["frame"]), dim, keys["width"])
         token_key = bytes.fromhex(keys["token"])
@@ -118,15 +114,15 @@ def load_release(folder: Path) -> Release:
             f"a width below {dim}. Fetch the release again."
         ) from None
     return Release(
-        digest=about["digest"],
-        name=manifest["name"],
-        operation=manifest["operation"],
-        parents=tuple(manifest["parents"]),
-        epoch=manifest["epoch"],
+        digest=manifest.digest,
+        name=manifest.name,
+        operation=manifest.operation,
+        parents=manifest.parents,
+        epoch=manifest.epoch,
         silo=about["silo"],
         bundle=bundle,
         gallery=gallery,
-        federation_gallery=sum(rows["gallery"] for rows in manifest["rows"].values()),
+        federation_gallery=sum(rows.gallery for rows in manifest.rows.values()),
         names=dict(vocabulary.get("names", {})),
         tokens=tokens,
         width=frame.width,
@@ -135,10 +131,26 @@ def load_release(folder: Path) -> Release:
     )
 
 
-def _compare(path: Path, data: bytes | None, digest: str, by: str) -> None:
-    found = hashlib.sha256(read_bytes(path) if data is None else data).hexdigest()
-    if found != digest:
+def _manifest(folder: Path, about: Mapping[str, Any], hub_key: bytes) -> Manifest:
+    raw, computation = (read_bytes(folder / name) for name in ("manifest.json", "computation.json"))
+    proof = read_bytes(folder / "proof.cbor", PROOF_BYTES)
+    found = hashlib.sha256(raw).hexdigest()
+    if found != about["digest"]:
         raise ReleaseError(
-            f"{path}: has digest {found}, {by} names {digest}. It was altered or is another release's: "
-            "fetch the release again."
+            f"{folder / 'manifest.json'}: has digest {found}, release.json names {about['digest']}. It was altered or "
+            "is another release's: fetch the release again."
         )
+    try:
+        verified = verify(raw, computation, proof, hub_key=hub_key, identities=None)
+    except VerificationError as error:
+        raise ReleaseError(
+            f"{folder}: {error}. Fetch the release again; `fedgestalt release verify` says more."
+        ) from error
+    if verified.manifest.epoch != about["epoch"]:
+        raise ReleaseError(
+            f"{folder / 'release.json'}: epoch {about['epoch'][:16]} where the manifest has "
+            f"{verified.manifest.epoch[:16]}. Fetch the release again."
+        )
+    for said in verified.unpinned:
+        _log.info("release %s: %s", found[:16], said)
+    return verified.manifest
