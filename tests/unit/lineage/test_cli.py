@@ -14,8 +14,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from fedgestalt.cli.main import main
-from fedgestalt.lineage import ReleaseStore
+from fedgestalt.crypto.encoding import encode
+from fedgestalt.lineage import Proof, ReleaseStore
 from fedgestalt.lineage.bundle import check_bundle
+from fedgestalt.secagg.messages import sign
 
 from .conftest import Released
 
@@ -143,6 +145,18 @@ def test_verify_names_every_problem_and_fails(work: Path, keys: list[str | Path]
     done = run("verify", name_of(release), "--dir", work, *keys)
     assert done.exit_code == 1
     assert "proof.cbor" in done.output
+
+
+def test_a_proof_cannot_make_a_terminal_obey(work: Path, keys: list[str | Path], release: Released) -> None:
+    first = Proof.parse(release.proof).messages[0]
+    slot = replace(first.slot, round="\x1b[2J")
+    stray = sign(slot, first.body, first.blobs, release.hub.key)
+    path = work / "hub" / "releases" / name_of(release) / "proof.cbor"
+    path.write_bytes(encode([stray.encode()]))
+    done = run("verify", name_of(release), "--dir", work, *keys)
+    assert done.exit_code == 1
+    assert "of round ?[2J" in done.output
+    assert "\x1b" not in done.output
 
 
 def test_wrong_usage_ends_with_2_and_says_what_there_is(

@@ -50,6 +50,8 @@ def test_members_rounds_and_rows_are_read_as_they_stand(release: Released) -> No
         (lambda m: m.pop("rows"), "rows"),
         (lambda m: m.update(v=2), "$.v"),
         (lambda m: m.update(h="AB" * 32), "$.h"),
+        (lambda m: m.update(h=HEX + "\n"), "$.h"),
+        (lambda m: m.update(name="demo\x1b[2J"), "$.name"),
         (lambda m: m.update(enrolment=0), "$.enrolment"),
         (lambda m: m.update(operation="Delete"), "$.operation"),
         (lambda m: m.update(parents=[HEX, HEX]), "$.parents"),

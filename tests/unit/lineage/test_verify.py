@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import re
+from pathlib import Path
 
 import pytest
 
@@ -125,3 +127,10 @@ def test_a_board_gives_the_same_proof_to_everyone_even_after_late_messages(relea
 
 def _in_proof(release: Released) -> tuple[Message, ...]:
     return Proof.parse(release.proof).messages
+
+
+def test_every_problem_has_its_row_in_the_reference() -> None:
+    page = Path(__file__).parents[3] / "docs" / "reference" / "release.md"
+    rows = re.findall(r"^\| ((?:`\w+`(?:, )?)+) \|", page.read_text().partition("## Verification")[2], re.M)
+    named = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
+    assert named == {str(finding) for finding in Finding}

@@ -48,7 +48,7 @@ def show(console: Console, release: StoredRelease) -> None:
     """
     manifest = release.manifest
     computation = json.loads(release.read(COMPUTATION))
-    dataset = computation.get("spec", {}).get("dataset", "not stated")
+    dataset = str(computation.get("spec", {}).get("dataset", "not stated"))
     synthetic = dataset == SYNTHETIC
     badge = " [black on yellow] synthetic [/]" if synthetic else ""
     when = datetime.fromtimestamp(release.created, UTC).strftime("%Y-%m-%d %H:%MZ")
@@ -58,7 +58,7 @@ def show(console: Console, release: StoredRelease) -> None:
         "stored": when,
         "parents": ", ".join(parent[:12] for parent in manifest.parents) or "none",
         "round": f"{escape(manifest.round)}, enrolment {manifest.enrolment}",
-        "dataset": escape(str(dataset)),
+        "dataset": escape(dataset if dataset.isprintable() else ascii(dataset)),
         "epoch": f"{manifest.epoch[:16]} {_epoch_note(manifest)}",
         "rotation": _rotation(release),
     }

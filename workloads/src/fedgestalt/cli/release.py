@@ -53,7 +53,7 @@ def list_command(directory: Path | None) -> None:
             f"{len(manifest.roster)} silos, epoch {manifest.epoch[:8]}"
         )
     for problem in damaged:
-        click.echo(problem, err=True)
+        click.echo(_printable(problem), err=True)
     if damaged:
         raise SystemExit(1)
 
@@ -137,7 +137,7 @@ def verify_command(
         problems += [str(problem) for problem in check_bundle(release.folder, release.manifest)]
     name = f"{release.manifest.name} {release.digest[:12]}"
     for problem in problems:
-        click.echo(f"{name}: {problem}", err=True)
+        click.echo(f"{name}: {_printable(problem)}", err=True)
     for remark in unpinned:
         click.echo(f"{name}: not pinned: {remark}", err=True)
     if problems:
@@ -148,6 +148,11 @@ def verify_command(
         raise SystemExit(1)
     how = "verified, as far as keys were pinned" if unpinned else "verified"
     click.echo(f"{name}: {how}; signed by {', '.join(signers)}")
+
+
+def _printable(text: str) -> str:
+    """Text that may quote untrusted bytes, without what a terminal would obey."""
+    return "".join(c if c.isprintable() else "?" for c in text)
 
 
 def _folder(directory: Path | None) -> Path:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-_HEX: Final = {"type": "string", "pattern": r"^[0-9a-f]{64}$"}
-_SILO: Final = {"type": "string", "pattern": r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"}
+# Patterns end in \Z, for Python's $ lets a line end through.
+_HEX: Final = {"type": "string", "pattern": r"^[0-9a-f]{64}\Z"}
+_SILO: Final = {"type": "string", "pattern": r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?\Z"}
 _SILOS: Final = {"type": "array", "maxItems": 128, "uniqueItems": True, "items": _SILO}
 _COUNT: Final = {"type": "integer", "minimum": 0, "maximum": 1 << 40}
 
@@ -49,8 +50,8 @@ _MEMBER: Final = {
 SCHEMA: Final[dict[str, Any]] = _object(
     {
         "v": {"const": 1},
-        "round": {"type": "string", "minLength": 1, "maxLength": 64},
-        "name": {"type": "string", "minLength": 1, "maxLength": 253},
+        "round": {"type": "string", "pattern": r"^[0-9A-Za-z._-]{1,64}\Z"},
+        "name": {"type": "string", "pattern": r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?\Z"},
         "operation": {"enum": ["Train", "Adopt", "Rotate"]},
         "computation": _HEX,
         "parents": {"type": "array", "maxItems": 16, "uniqueItems": True, "items": _HEX},
@@ -72,8 +73,10 @@ SCHEMA: Final[dict[str, Any]] = _object(
         },
     },
     {
-        "bundle": _object({"digest": _HEX, "plain": {"type": "string", "pattern": r"^sha256:[0-9a-f]{64}$"}}),
-        "epochCheck": {"type": "string", "pattern": r"^([0-9a-f]{2}){1,64}$"},
+        "bundle": _object(
+            {"digest": _HEX, "plain": {"type": "string", "pattern": r"^sha256:[0-9a-f]{64}\Z"}}
+        ),
+        "epochCheck": {"type": "string", "pattern": r"^([0-9a-f]{2}){1,64}\Z"},
         "software": {"type": ["object", "null"], "maxProperties": 16},
     },
 )
