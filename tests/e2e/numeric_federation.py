@@ -79,6 +79,32 @@ def federation(folder: Path, silos: list[str], *, seed: int = 1, **changes: Any)
     )
 
 
+SILOS = ["east", "north", "south", "west"]
+
+
+def rounds_on(
+    folder: Path, name: str, operation: str, base: str, silos: list[str], *, seed: int = 1
+) -> LocalFederation:
+    """A later round of the federation in ``folder``, on a release."""
+    made = document(silos)
+    spec = made["spec"]
+    spec["operation"], spec["base"] = operation, {"release": "numbers", "digest": f"sha256:{base}"}
+    if operation != "Train":
+        del spec["training"], spec["vocabulary"]
+    cohorts = {silo: folder / "cohorts" / silo for silo in silos}
+    for silo, path in cohorts.items():
+        if not path.exists():
+            write_cohort(path, silo, seed)
+    return LocalFederation(
+        validate({**made, "metadata": {"name": name}}),
+        workdir=folder / "federation",
+        cohorts=cohorts,
+        vocabulary=VOCABULARY,
+        seed=seed,
+        workload=[sys.executable, str(TRAINER)],
+    )
+
+
 def final_models(manifest: dict[str, Any]) -> dict[str, str]:
     return {m["name"]: m["model"] for m in manifest["members"] if m["trainable"]}
 

@@ -50,6 +50,19 @@ def embedding(photo: dict[str, str]) -> np.ndarray:
 
 def encode(task: dict, link: AgentLink, seed: bytes) -> None:
     del seed
+    bundle = Path(task["bundle"])
+    if not bundle.exists():
+        partial = bundle.with_name("bundle.partial")
+        partial.mkdir(exist_ok=True)
+        files = {
+            f"{name}.numbers": b"".join(state.tensors[n].tobytes() for n in sorted(state.tensors))
+            for name, state in link.resume().items()
+        }
+        for name, data in files.items():
+            (partial / name).write_bytes(data)
+        digests = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
+        (partial / "manifest.json").write_text(json.dumps({"members": [], "files": digests}))
+        partial.rename(bundle)
     with (Path(task["cohort"]) / "manifest.csv").open(newline="") as file:
         photos = list(csv.DictReader(file))
     rows, vectors = [], []

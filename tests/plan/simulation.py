@@ -17,6 +17,7 @@ from fedgestalt_operator.api.meta import Metadata
 from fedgestalt_operator.api.round import Deadlines, FederationRound, Member, Operation, Phase, Quorum
 from fedgestalt_operator.api.task import TaskPhase
 from fedgestalt_operator.plan import (
+    BaseRelease,
     CreateJob,
     DeleteJob,
     DeleteRound,
@@ -28,6 +29,7 @@ from fedgestalt_operator.plan import (
     JobState,
     Observed,
     Plan,
+    PublishRelease,
     SiloState,
     TaskState,
     plan,
@@ -40,6 +42,17 @@ TERMINAL = (Phase.SUCCEEDED.value, Phase.FAILED.value)
 def digest(*parts: object) -> bytes:
     """A 32-byte stand-in for hashes and digests."""
     return hashlib.sha256(repr(parts).encode()).digest()
+
+
+def rows_body(silo: str, base: BaseRelease | None, h: bytes) -> dict[str, Any]:
+    """What a silo says of its rows: one extractor and one epoch key for all, the base's where there is one to adopt."""
+    sealed, check = digest("sealed"), digest("check", h)
+    if base is not None:
+        manifest = base.manifest
+        sealed, check = (bytes.fromhex(x) for x in (manifest["bundle"]["digest"], manifest["epochCheck"]))
+    counts = {"gallery": 3, "test": 1, "undiagnosed": 0}
+    named = {"digest": digest("rows", silo), "bundle": digest("bundle"), "data": digest("data", silo)}
+    return {**counts, **named, "sealed": sealed, "epoch_check": check}
 
 
 def make_round(n: int = 4, *, members: int = 1, rounds: int = 2, **changes: Any) -> FederationRound:
@@ -102,7 +115,7 @@ class Silo:
 
     def _enrol(self, e: int) -> None:
         w = self.world
-        self._post("enrol", e, body={"weight": 10})
+        self._post("enrol", e, body={"weight": 10, "identity": digest(self.name)})
         roster = w.hub("roster", e)
         if not self.alive or roster is None or self.name not in roster.body["silos"]:
             return
@@ -125,12 +138,15 @@ class Silo:
                     if not self.alive or ended is None:
                         return
                     model = ended
-        elif not w.hub("stage", e, "Encoding"):
+        elif w.adopting is not None:
+            self._admit(e, w.adopting)
+        if not self.alive or not w.hub("stage", e, "Encoding"):
             return
-        if w.hub("stage", e, "Encoding") and self._task("encode", e):
-            self._post("rows", e, body={"gallery": 3, "test": 1, "undiagnosed": 0})
+        if self._task("encode", e):
+            self._post("rows", e, body=rows_body(self.name, w.adopting, digest(e)))
         if (
             self.alive
+            and w.adopting is None
             and w.hub("rankings", e)
             and self._aggregation(e, "evaluation", 1, b"\0" * 32)
             and self.alive
@@ -139,6 +155,13 @@ class Silo:
         manifest = w.hub("manifest", e)
         if self.alive and manifest:
             self._post("sign", e, body={"digest": manifest.body["digest"]})
+
+    def _admit(self, e: int, base: BaseRelease) -> None:
+        if self.name not in base.silos:
+            return
+        self._post("admit", e, body={"epoch": b"", "newcomers": {}})
+        if self.alive and set(base.silos) <= self.world.said("admit", e).keys():
+            self._post("welcome", e, body={"sealed": {}})
 
     def _aggregation(self, e: int, member: str, t: int, model: bytes) -> bytes | None:
         """Play (member, t); the model hash after it, or None while it is open."""
@@ -222,6 +245,8 @@ class World:
     agents: dict[str, Silo] = field(default_factory=dict)
     dropped: set[str] = field(default_factory=set)
     computation: dict[str, Any] | None = None
+    base: BaseRelease | None = None
+    published: str = ""
     deleted: bool = False
     last: Plan | None = None
 
@@ -229,6 +254,11 @@ class World:
         for name in self.round.silos:
             self.silos[name] = SiloState(self.now, identity=digest(name).hex(), labels={"fleet": "a"})
             self.agents[name] = Silo(name, self)
+
+    @property
+    def adopting(self) -> BaseRelease | None:
+        """The base of an Adopt round."""
+        return self.base if self.round.operation is Operation.ADOPT else None
 
     # the board
 
@@ -294,6 +324,8 @@ class World:
             dict(self.tasks),
             self.computation,
             frozenset(self.dropped),
+            self.base,
+            bool(self.published),
         )
 
     # the executor
@@ -340,6 +372,9 @@ class World:
                     self.dropped |= set(digests)
                 case DeleteJob(name=name):
                     del self.jobs[name]
+                case PublishRelease(digest=release):
+                    assert not self.published
+                    self.published = release
                 case DeleteRound():
                     assert not self.deleted
                     self.deleted = True

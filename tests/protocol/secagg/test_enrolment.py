@@ -103,7 +103,9 @@ def test_later_messages_are_signed_with_the_delegated_key(make_federation):
     federation = make_federation(3)
     assert federation.enrol()
     one, other = (federation.silos[name].session for name in ("aachen", "berlin"))
-    message = one.message(Kind.ROWS, {"gallery": 3, "test": 1, "undiagnosed": 0}, blobs=("00" * 32,))
+    counts = {"gallery": 3, "test": 1, "undiagnosed": 0}
+    named = {name: bytes(32) for name in ("digest", "bundle", "sealed", "epoch_check", "data")}
+    message = one.message(Kind.ROWS, {**counts, **named}, blobs=("00" * 32,))
     other.verify(message)
     verify(message, federation.posted(Kind.ENROL)["aachen"].body["signing"])
     with pytest.raises(SessionError, match="own business"):

@@ -43,7 +43,12 @@ BODIES = {
     Kind.RETRY: {"reason": "TooFewShares", "scale": 16},
     Kind.SKIP: {"reason": "SurvivorSetBurnt"},
     Kind.STAGE: {},
-    Kind.ROWS: {"gallery": 1, "test": 2, "undiagnosed": 0},
+    Kind.ADMIT: {"epoch": D, "newcomers": {"west": D}},
+    Kind.WELCOME: {"sealed": {"west": b"x"}},
+    Kind.ROWS: {
+        **{"gallery": 1, "test": 2, "undiagnosed": 0},
+        **{name: D for name in ("digest", "bundle", "sealed", "epoch_check", "data")},
+    },
     Kind.ROWS_CLOSED: {"silos": ["a"]},
     Kind.RANKINGS: {"owners": {"a": D}},
     Kind.SCORE: {"table": b"{}"},

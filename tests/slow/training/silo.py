@@ -86,6 +86,7 @@ def write_task(folder: Path, cohort: Path, trained: Sequence[str], cache: Path, 
         "publicSeed": "cd" * 32,
         "cache": str(cache),
         "work": str(folder / "work"),
+        "bundle": str(folder / "work" / "bundle"),
     }
     path = folder / "task.json"
     path.write_text(json.dumps(task))

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from fedgestalt.training.baselines import pooled, simulate_fedavg, train_alone, with_shared_head
+from fedgestalt.training.baselines import for_pool, pooled, simulate_fedavg, train_alone
 from fedgestalt.training.config import Classifier
 from fedgestalt.training.loop import TrainingData
 
@@ -53,12 +53,12 @@ def test_two_arms_draw_differently() -> None:
     assert any(one[name].tobytes() != two[name].tobytes() for name in one)
 
 
-def test_a_pool_is_not_cut_by_the_step_cap_of_a_silo() -> None:
-    capped = config({"maxSteps": 1})
-    free = config()
-    one = train_alone(capped, photos(), seed=0, arm="pool")["small"]
-    two = train_alone(free, photos(), seed=0, arm="pool")["small"]
-    assert all(one[name].tobytes() == two[name].tobytes() for name in one)
+@pytest.mark.parametrize(("cap", "seen"), [(1, 3 * 2), (100, 2 * 4 + 2 * 4 + 2 * 4)])
+def test_a_pool_sees_as_many_photos_as_the_silos_together(cap: int, seen: int) -> None:
+    """Three silos of 8 photos in batches of 2: capped to one step each, or their whole epoch of 4 steps."""
+    settings = config({"batchSize": 2, "maxSteps": cap}, localEpochs=1)
+    pool = for_pool(settings, [photos(8, seed=s) for s in range(3)], batch_size=2)
+    assert [(m.batch_size, m.max_steps) for m in pool.trainable] == [(2, seen // 2)]
 
 
 def test_pooling_joins_photos_of_the_same_classes_only() -> None:
@@ -71,4 +71,5 @@ def test_pooling_joins_photos_of_the_same_classes_only() -> None:
 
 
 def test_a_pool_has_nobody_to_keep_a_head_from() -> None:
-    assert with_shared_head(config(classifier="Local")).classifier is Classifier.SHARED
+    pool = for_pool(config(classifier="Local"), [photos()], batch_size=4)
+    assert pool.classifier is Classifier.SHARED

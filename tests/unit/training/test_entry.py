@@ -43,6 +43,7 @@ def write_task(tmp_path: Path, socket_path: Path) -> Write:
             "publicSeed": "cd" * 32,
             "cache": str(tmp_path / "cache"),
             "work": str(tmp_path / "work"),
+            "bundle": str(tmp_path / "bundle"),
             **changes,
         }
         path = tmp_path / "task.json"

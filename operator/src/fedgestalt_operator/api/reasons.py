@@ -26,7 +26,10 @@ class RoundReason(StrEnum):
     MODEL_DIVERGED = "ModelDiverged"
     KERNEL_FAILED = "KernelFailed"
     EVALUATION_DIVERGED = "EvaluationDiverged"
-    UNSUPPORTED_OPERATION = "UnsupportedOperation"
+    BASE_UNKNOWN = "BaseUnknown"
+    BASE_MISMATCH = "BaseMismatch"
+    PEER_REFUSED = "PeerRefused"
+    BUNDLE_DIVERGED = "BundleDiverged"
 
 
 class VoidReason(StrEnum):

@@ -9,6 +9,7 @@ and explained.
 
 from .planner import plan
 from .types import (
+    BaseRelease,
     CreateJob,
     Decision,
     DeleteJob,
@@ -21,12 +22,14 @@ from .types import (
     JobState,
     Observed,
     Plan,
+    PublishRelease,
     SiloState,
     TaskState,
     Wait,
 )
 
 __all__ = [
+    "BaseRelease",
     "CreateJob",
     "Decision",
     "DeleteJob",
@@ -39,6 +42,7 @@ __all__ = [
     "JobState",
     "Observed",
     "Plan",
+    "PublishRelease",
     "SiloState",
     "TaskState",
     "Wait",

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from ..api.reasons import FaultReason, RoundReason
-from ..api.round import FederationRound
+from ..api.round import FederationRound, Operation
 from ..api.task import TaskKind, TaskPhase
 from .board import Board, Coordinates
 from .deadlines import Clock, is_live
@@ -98,6 +98,25 @@ class Context:
         """Silos of the closed roster of this enrolment; empty before."""
         entry = self.board.hub(Kind.ROSTER, self.at)
         return tuple(entry.body["silos"]) if entry is not None else ()
+
+    @cached_property
+    def members(self) -> tuple[str, ...]:
+        """Silos of the base release's epoch; empty for a round without base."""
+        computation = self.observed.computation
+        base = computation.get("base") if computation is not None else None
+        return tuple(base["silos"]) if base else ()
+
+    @cached_property
+    def newcomers(self) -> tuple[str, ...]:
+        """Adopt: the silos of the roster that are not of the epoch yet."""
+        if self.round.operation is not Operation.ADOPT:
+            return ()
+        return tuple(silo for silo in self.roster or self.invited if silo not in self.members)
+
+    @property
+    def encoders(self) -> tuple[str, ...]:
+        """The silos that send rows: all, but in an Adopt round the newcomers only."""
+        return self.newcomers if self.round.operation is Operation.ADOPT else self.roster
 
     @property
     def tau(self) -> int:

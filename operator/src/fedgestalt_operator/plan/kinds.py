@@ -22,6 +22,8 @@ class Kind(StrEnum):
     OPENING = "opening"
     CONFIRM = "confirm"
     ENROLLED = "enrolled"
+    ADMIT = "admit"
+    WELCOME = "welcome"
     VOID = "void"
     KEYS = "keys"
     KEYSET = "keyset"

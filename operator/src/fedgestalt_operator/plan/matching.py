@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
+
 from ..api.reasons import RoundReason
+from ..api.round import Operation
 from ..api.task import TaskKind
 from .attempts import run_job
-from .context import Context, Draft, complete
+from .context import Context, Draft, complete, hex_of
 from .enrolment import ensure_tasks
 from .kinds import ENCODING, MATCHING, Kind
 from .names import kernel_name
 from .quorum_lost import quorum_lost
-from .types import JobKind, JobState
+from .types import Entry, JobKind, JobState
 from .waiting import gather, state_waits
 
 
@@ -18,15 +22,25 @@ def step_encoding(ctx: Context, out: Draft) -> None:
     """Close the rows when all live silos sent theirs, or enough did in time."""
     stage = ctx.board.hub(Kind.STAGE, (ctx.enrolment, ENCODING, 0, 0))
     began = stage.received if stage is not None else ctx.now
-    ensure_tasks(ctx, out, TaskKind.ENCODE, ctx.roster)
+    ensure_tasks(ctx, out, TaskKind.ENCODE, ctx.encoders)
     closed = ctx.board.hub(Kind.ROWS_CLOSED, ctx.at)
     if closed is not None:
         out.decide((ctx.enrolment, MATCHING, 0, 0), Kind.STAGE, {})
         return
     rows = complete(ctx.board.silos(Kind.ROWS, ctx.at))
-    step = gather(ctx, rows, ctx.roster, needed=ctx.need, excused=ctx.excused(ctx.at))
+    adopting = ctx.round.operation is Operation.ADOPT
+    needed = 1 if adopting else ctx.need
+    step = gather(ctx, rows, ctx.encoders, needed=needed, excused=ctx.excused(ctx.at))
     if step.complete:
-        out.decide(ctx.at, Kind.ROWS_CLOSED, {"silos": list(step.arrived)})
+        agreeing = _agreeing(ctx, step.arrived)
+        if len(agreeing) < needed:
+            out.fail(
+                RoundReason.BUNDLE_DIVERGED,
+                f"{needed} silos with one extractor and one epoch key are needed, {len(agreeing)} of "
+                f"{len(step.arrived)} agree",
+            )
+            return
+        out.decide(ctx.at, Kind.ROWS_CLOSED, {"silos": agreeing})
         out.decide((ctx.enrolment, MATCHING, 0, 0), Kind.STAGE, {})
     elif step.hopeless:
         quorum_lost(ctx, out, step.missing)
@@ -40,12 +54,15 @@ def step_matching(ctx: Context, out: Draft) -> None:
     assert closed is not None, "Matching begins after rows-closed"
     owners = set(closed.body["silos"])
     uid = ctx.round.metadata.uid
+    parameters: dict[str, str | int] = {"round": uid, "enrolment": ctx.enrolment}
+    if ctx.round.operation is Operation.ADOPT and ctx.observed.computation is not None:
+        parameters["epoch"] = ctx.observed.computation["base"]["epoch"]
     job = run_job(
         ctx,
         out,
         JobKind.KERNEL,
         lambda restart: kernel_name(uid, ctx.enrolment, restart),
-        {"round": uid, "enrolment": ctx.enrolment},
+        parameters,
         lambda state: _has_owners(state, owners),
         closed.received,
     )
@@ -54,6 +71,21 @@ def step_matching(ctx: Context, out: Draft) -> None:
         out.decide(ctx.at, Kind.RANKINGS, {"owners": found})
     elif job.exhausted:
         out.fail(RoundReason.KERNEL_FAILED, "the kernel Job failed and so did its restarts; see its log")
+
+
+def _agreeing(ctx: Context, rows: Mapping[str, Entry]) -> list[str]:
+    """The silos whose rows come from one extractor and one epoch key: the base's when adopting, else the most common.
+
+    Rows of another network or frame lie in the same space by accident only; ranked with the others they would be noise.
+    """
+    made = {s: (hex_of(e.body["sealed"]), hex_of(e.body["epoch_check"])) for s, e in sorted(rows.items())}
+    base = ctx.observed.base
+    if ctx.round.operation is Operation.ADOPT and base is not None:
+        wanted = (base.manifest["bundle"]["digest"], base.manifest["epochCheck"])
+    else:
+        counts = Counter(made.values())
+        wanted = min(counts, key=lambda pair: (-counts[pair], pair))
+    return [silo for silo, pair in made.items() if pair == wanted]
 
 
 def _has_owners(state: JobState, owners: set[str]) -> bool:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Final
 
 from ..api.round import MANAGED_BY, FederationRound, Phase
-from .context import Context, Draft
+from .context import Context, Draft, hex_of
 from .deadlines import LOST_AFTER
 from .kinds import Kind
 from .stages import phase, step
 from .status import MAX_MESSAGE, build_status
 from .suspension import step_suspension
 from .training import drop_blobs
-from .types import DeleteJob, DeleteRound, JobPhase, Observed, Plan
+from .types import DeleteJob, DeleteRound, JobPhase, Observed, Plan, PublishRelease
 
 RESYNC: Final = 30.0
 """Seconds after which a round is planned again even if nothing is due."""
@@ -52,6 +52,9 @@ def _finished(ctx: Context, out: Draft, at: Phase) -> Plan:
     """A round that is over: stop what runs, delete what was masked, and the round itself after its ttl."""
     drop_blobs(ctx, out, everything=True)
     _stop_unwanted_jobs(ctx, out)
+    released = ctx.board.anywhere(Kind.RELEASED)
+    if released and not ctx.observed.published:
+        out.actions.append(PublishRelease(hex_of(released[0].body["digest"])))
     requeue: float | None = None
     ttl = ctx.round.ttl_after_finished
     if ttl is not None:

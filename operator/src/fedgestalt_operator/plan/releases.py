@@ -8,6 +8,7 @@ from typing import Any
 import rfc8785
 
 from ..api.reasons import RoundReason
+from ..api.round import Operation
 from .context import Context, Draft, hex_of
 from .kinds import EVALUATION, RELEASING, Kind
 from .quorum_lost import quorum_lost
@@ -86,21 +87,44 @@ def build_manifest(ctx: Context) -> bytes:
     h = hex_of(enrolled.body["h"])
     enrols, rows = ctx.board.silos(Kind.ENROL, ctx.at), ctx.board.silos(Kind.ROWS, ctx.at)
     table, agreeing = agreed_table(ctx)
-    base = ctx.round.spec.get("base")
+    base, operation = ctx.observed.base, ctx.round.operation
+    sent = {s: rows[s].body for s in closed.body["silos"]}
+    one = next(iter(sent.values()))
+    older = base.manifest if base is not None and operation is Operation.ADOPT else None
+    roster: dict[str, dict[str, Any]] = {}
+    for silo in ctx.roster:
+        body = enrols[silo].body
+        roster[silo] = {"weight": body["weight"], "identity": hex_of(body["identity"])}
+        if silo in sent:
+            roster[silo]["data"] = hex_of(sent[silo]["data"])
+        elif older is not None and "data" in older["roster"].get(silo, {}):
+            roster[silo]["data"] = older["roster"][silo]["data"]
     manifest: dict[str, Any] = {
         "v": 1,
         "round": ctx.round.metadata.uid,
         "name": ctx.round.metadata.name,
         "operation": ctx.round.operation.value,
         "computation": ctx.digest,
-        "parents": [base["digest"]] if base else [],
+        "parents": [base.digest] if base is not None else [],
         "enrolment": ctx.enrolment,
         "h": h,
-        "epoch": h,
-        "roster": {s: {"weight": enrols[s].body["weight"]} for s in ctx.roster},
-        "members": [_member(ctx, m.name, m.trainable) for m in ctx.round.members],
+        "epoch": older["epoch"] if older is not None else h,
+        "epochCheck": hex_of(one["epoch_check"]),
+        "bundle": {"digest": hex_of(one["sealed"]), "plain": f"sha256:{hex_of(one['bundle'])}"},
+        "software": ctx.round.spec.get("software"),
+        "roster": roster,
+        "members": [_member(ctx, m.name, m.trainable) for m in ctx.round.members]
+        if operation is Operation.TRAIN or base is None
+        else base.manifest["members"],
         "rows": {
-            s: {k: rows[s].body[k] for k in ("gallery", "test", "undiagnosed")} for s in closed.body["silos"]
+            **(older["rows"] if older is not None else {}),
+            **{
+                s: {
+                    **{k: body[k] for k in ("gallery", "test", "undiagnosed")},
+                    "digest": hex_of(body["digest"]),
+                }
+                for s, body in sent.items()
+            },
         },
         "evaluation": None
         if table is None

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import rfc8785
 
-from ..api.reasons import RoundReason
+from ..api.reasons import FaultReason, RoundReason
 from ..api.round import MUTABLE, FederationRound, Operation
+from ..api.task import TaskKind, TaskPhase
 from .context import Context, Draft
 from .kinds import Kind
+from .names import task_name
 from .quorum import need
 from .suspension import resume_wait
-from .types import SiloState, Wait
+from .types import BaseRelease, SiloState, Wait
 
 _PATIENCE: Final = 2
 
@@ -25,19 +27,28 @@ def step_acceptance(ctx: Context, out: Draft) -> None:
     deadline.
     """
     since = ctx.round.metadata.created
-    if ctx.round.operation is not Operation.TRAIN:
+    names, absent = resolve(ctx.round, ctx.observed.silos)
+    wanted, base = ctx.round.spec.get("base"), ctx.observed.base
+    if wanted is not None and base is None and ctx.clock.due(since, ctx.round.deadlines.start):
         out.fail(
-            RoundReason.UNSUPPORTED_OPERATION,
-            f"operation {ctx.round.operation.value} is not available in this version; "
-            "create a round with operation Train",
+            RoundReason.BASE_UNKNOWN,
+            f"the hub has no release {wanted['digest']}; `fedgestalt release list` names those it has",
         )
         return
-    names, absent = resolve(ctx.round, ctx.observed.silos)
     if ctx.round.suspend:
         out.waits.append(resume_wait(since))
         return
+    if wanted is not None and base is None:
+        until = ctx.clock.until(since, ctx.round.deadlines.start)
+        what = f"have release {wanted['digest']}"
+        out.waits.append(Wait("hub", what, since, until, f"Failed: {RoundReason.BASE_UNKNOWN}"))
+        return
     if not absent:
-        blob = freeze(ctx.round, {name: ctx.observed.silos[name] for name in names})
+        mismatch = base_mismatch(ctx.round.operation, names, base) if base is not None else ""
+        if mismatch:
+            out.fail(RoundReason.BASE_MISMATCH, mismatch)
+            return
+        blob = freeze(ctx.round, {name: ctx.observed.silos[name] for name in names}, base)
         out.decide((0, "", 0, 0), Kind.COMPUTATION, {"digest": hashlib.sha256(blob).digest()}, [blob])
         return
     if absent and ctx.clock.due(since, ctx.round.deadlines.start):
@@ -63,13 +74,39 @@ def resolve(
     return names, (f"{short} more silo(s) with the labels of siloSelector",) if short > 0 else ()
 
 
-def freeze(round: FederationRound, silos: Mapping[str, SiloState]) -> bytes:
+def base_mismatch(operation: Operation, silos: Sequence[str], base: BaseRelease) -> str:
+    """Why these silos cannot do `operation` on a release; empty when they can.
+
+    Only the silos of its epoch hold its weights and keys. Adopt needs all of them, for each must admit the newcomers;
+    Rotate and Train go on with some of them.
+    """
+    strangers = [silo for silo in silos if silo not in base.silos]
+    absent = [silo for silo in base.silos if silo not in silos]
+    if operation is Operation.ADOPT:
+        if absent:
+            return f"Adopt needs every silo of the release's epoch; add to spec.silos: {', '.join(absent)}"
+        return (
+            ""
+            if strangers
+            else "Adopt needs a newcomer: all of spec.silos are of the release's epoch already"
+        )
+    if strangers:
+        return f"not of the release's epoch: {', '.join(strangers)}; let them adopt the release first"
+    return ""
+
+
+def freeze(round: FederationRound, silos: Mapping[str, SiloState], base: BaseRelease | None = None) -> bytes:
     """The frozen computation as canonical JSON (RFC 8785): everything later is bound to its SHA-256.
 
     `silos` maps names to Ed25519 identity keys (hexadecimal). `spec` is the round's spec without what may
-    still change. Every Train round begins a new epoch.
+    still change; what it leaves open (Adopt and Rotate have no training section) is as in the base's. Every Train and
+    Rotate round begins a new epoch.
     """
     spec = {k: v for k, v in round.spec.items() if k not in (*MUTABLE, "silos", "siloSelector")}
+    if base is not None:
+        for inherited in ("training", "vocabulary", "kernel"):
+            if inherited not in spec and inherited in base.computation["spec"]:
+                spec[inherited] = base.computation["spec"][inherited]
     computation: dict[str, Any] = {
         "v": 1,
         "round": round.metadata.uid,
@@ -79,6 +116,8 @@ def freeze(round: FederationRound, silos: Mapping[str, SiloState]) -> bytes:
         "newEpoch": round.operation is not Operation.ADOPT,
         "spec": spec,
     }
+    if base is not None:
+        computation["base"] = {"digest": base.digest, "epoch": base.epoch, "silos": list(base.silos)}
     return rfc8785.dumps(computation)
 
 
@@ -90,11 +129,20 @@ def step_roster(ctx: Context, out: Draft, started: float) -> None:
     welcome = _welcome(ctx, needed)
     enrolled = tuple(silo for silo in _enrolled(ctx) if silo in welcome)
     missing = [silo for silo in welcome if silo not in enrolled]
+    if ctx.round.operation is Operation.ADOPT:
+        needed = len(ctx.members) + 1
+        refusing = refusals(ctx)
+        if refusing:
+            out.fail(
+                RoundReason.PEER_REFUSED, f"not admitted by {', '.join(refusing)}: its grant does not fit"
+            )
+            return
     due = ctx.clock.due(started, ctx.round.deadlines.start)
     if ctx.round.suspend:
         out.waits.append(resume_wait(started))
         return
-    if not missing or (due and len(enrolled) >= needed):
+    complete = set(ctx.members) <= set(enrolled) if ctx.round.operation is Operation.ADOPT else True
+    if not missing or (due and len(enrolled) >= needed and complete):
         out.decide(ctx.at, Kind.ROSTER, {"silos": list(enrolled)})
         return
     if due:
@@ -109,6 +157,16 @@ def step_roster(ctx: Context, out: Draft, started: float) -> None:
     out.waits.extend(Wait(silo, f"enrol{_fault(ctx, silo)}", started, until, then) for silo in missing)
 
 
+def refusals(ctx: Context) -> list[str]:
+    """Silos of the epoch whose site refuses an Adopt round: one is enough to keep the newcomers out."""
+    found = []
+    for silo in ctx.members:
+        task = ctx.observed.tasks.get(task_name(ctx.round.metadata.uid, TaskKind.ENROL, silo, ctx.enrolment))
+        if task is not None and task.phase is TaskPhase.FAILED and task.reason == FaultReason.GRANT_MISMATCH:
+            found.append(silo)
+    return found
+
+
 def _ready(state: SiloState | None) -> bool:
     return state is not None and state.accepted and bool(state.identity)
 
@@ -118,6 +176,8 @@ def _welcome(ctx: Context, needed: int) -> tuple[str, ...]:
 
     Otherwise one silo that cannot get through, for whatever reason, would use up everyone's attempts.
     """
+    if ctx.round.operation is Operation.ADOPT:
+        return ctx.invited
     blamed = Counter(silo for void in ctx.board.anywhere(Kind.VOID) for silo in void.body["lost"])
     others = tuple(silo for silo in ctx.invited if blamed[silo] < _PATIENCE)
     return others if len(others) >= needed else ctx.invited

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from ..api.reasons import RoundReason
-from ..api.round import Phase
+from ..api.round import Operation, Phase
+from .admission import step_admission
 from .aggregation import step_aggregation
 from .context import Context, Draft
 from .enrolment import step_enrolment
@@ -29,7 +30,9 @@ def phase(ctx: Context) -> Phase:
         return Phase.ENROLLING
     if ctx.round.stop_after == "Enrolling":
         return Phase.SUCCEEDED
-    for name, before in ((ENCODING, Phase.TRAINING), (MATCHING, Phase.ENCODING), (RELEASING, Phase.MATCHING)):
+    adopting = ctx.round.operation is Operation.ADOPT
+    first = Phase.ENROLLING if adopting else Phase.TRAINING
+    for name, before in ((ENCODING, first), (MATCHING, Phase.ENCODING), (RELEASING, Phase.MATCHING)):
         if board.hub(Kind.STAGE, (e, name, 0, 0)) is None:
             return before
     return Phase.RELEASING
@@ -40,6 +43,8 @@ def step(ctx: Context, out: Draft, at: Phase) -> None:
     match at:
         case Phase.PENDING:
             step_acceptance(ctx, out)
+        case Phase.ENROLLING if ctx.board.hub(Kind.ENROLLED, ctx.at) is not None:
+            step_admission(ctx, out)
         case Phase.ENROLLING:
             step_enrolment(ctx, out)
         case Phase.TRAINING:
@@ -67,6 +72,9 @@ def _match(ctx: Context, out: Draft) -> None:
     rankings = ctx.board.hub(Kind.RANKINGS, ctx.at)
     if rankings is None:
         step_matching(ctx, out)
+    elif ctx.round.operation is Operation.ADOPT:
+        # The newcomer scores itself and keeps the result: a sum over one silo would be that silo's own figures.
+        out.decide((ctx.enrolment, RELEASING, 0, 0), Kind.STAGE, {})
     elif current_try(ctx, EVALUATION, 1).over is None:
         step_aggregation(ctx, out, EVALUATION, 1, None, rankings.received)
     else:

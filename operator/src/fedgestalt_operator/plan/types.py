@@ -71,12 +71,35 @@ class TaskState:
 
 
 @dataclass(frozen=True, slots=True)
+class BaseRelease:
+    """The release that a round builds on, as the hub's release store holds it.
+
+    `digest` (hexadecimal) names it; `manifest` and `computation` are its JSON documents.
+    """
+
+    digest: str
+    manifest: Mapping[str, Any]
+    computation: Mapping[str, Any]
+
+    @property
+    def epoch(self) -> str:
+        """The epoch of its frame and keys, hexadecimal."""
+        return str(self.manifest["epoch"])
+
+    @property
+    def silos(self) -> tuple[str, ...]:
+        """The silos of its roster: those that hold its bundle and its epoch's keys."""
+        return tuple(sorted(self.manifest["roster"]))
+
+
+@dataclass(frozen=True, slots=True)
 class Observed:
     """Everything that is known of one round.
 
     `computation` is the JSON of blob 0, once it is on the board; `dropped` are the digests (hexadecimal) of
     masked blobs that the exchange no longer holds. An executor that forgets `dropped` repeats harmless
-    deletions, nothing worse.
+    deletions, nothing worse. `base` is the release that spec.base names, if the hub has it. `published` says whether
+    the round's own release is in the hub's store.
     """
 
     entries: tuple[Entry, ...] = ()
@@ -85,6 +108,8 @@ class Observed:
     tasks: Mapping[str, TaskState] = field(default_factory=dict)
     computation: Mapping[str, Any] | None = None
     dropped: frozenset[str] = frozenset()
+    base: BaseRelease | None = None
+    published: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +181,16 @@ class DeleteRound:
     """Delete the finished round: its ttlAfterFinished has passed. Its Release and its board stay."""
 
 
-Action = CreateJob | EnsureTask | DropBlobs | DeleteJob | DeleteRound
+@dataclass(frozen=True, slots=True)
+class PublishRelease:
+    """Keep the release `digest` (hexadecimal) beyond its round: manifest, proof, sealed bundle; the gallery goes to the
+    query service, test rows go nowhere.
+    """
+
+    digest: str
+
+
+Action = CreateJob | EnsureTask | DropBlobs | DeleteJob | DeleteRound | PublishRelease
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,6 +44,7 @@ class Purpose(StrEnum):
     FRAME = "frame"
     TOKEN = "token"
     BUNDLE = "bundle"
+    EPOCH_CHECK = "epoch-check"
 
 
 def derive(secret: bytes, *, salt: bytes, purpose: str, extra: bytes = b"", length: int = KEY_BYTES) -> bytes:

@@ -23,7 +23,7 @@ from fedgestalt.data import SPLITS
 from fedgestalt.data.federation import VOCABULARY
 from fedgestalt.evaluation import EvaluationTable, Layout, evaluate_plaintext, pool
 from fedgestalt.files import write_atomic
-from fedgestalt.training.baselines import Tensors, pooled, train_alone, with_shared_head
+from fedgestalt.training.baselines import Tensors, for_pool, pooled, train_alone
 from fedgestalt.training.ensembles import build_ensemble
 from fedgestalt.training.parsing import parse_training
 from fedgestalt.training.photos import CohortFaces, load_faces
@@ -83,11 +83,9 @@ def centralised(
     faces: Pool, training: Mapping[str, Any], public_seed: bytes, seed: int, progress: Progress | None = None
 ) -> EvaluationTable:
     """One training on the photos of all silos."""
-    config = with_shared_head(parse_training(training))
-    data = pooled([silo.training_data(faces.layout.trained) for silo in faces.silos.values()])
-    tensors = train_alone(
-        config, data, seed=seed, arm="centralised", batch_size=CENTRAL_BATCH, progress=progress
-    )
+    silos = [silo.training_data(faces.layout.trained) for silo in faces.silos.values()]
+    config = for_pool(parse_training(training), silos, batch_size=CENTRAL_BATCH)
+    tensors = train_alone(config, pooled(silos), seed=seed, arm="centralised", progress=progress)
     return faces.evaluate(training, tensors, public_seed)
 
 

@@ -28,6 +28,7 @@ from fedgestalt.local.setup import Layout, load_or_make_identity, make_site, see
 from fedgestalt.processes import Child, spawn
 from fedgestalt.secagg.messages import HUB
 from fedgestalt_operator.api.round import FederationRound, parse_round
+from fedgestalt_operator.plan.types import Plan, PublishRelease
 
 log = logging.getLogger(__name__)
 
@@ -101,20 +102,20 @@ class LocalFederation:
 
     def _load_round(self) -> FederationRound:
         """The document with the server's fields (uid, creation time), made once per work directory."""
-        path = self._layout.hub / "round.json"
+        path = self._layout.hub / "rounds" / f"{self._document['metadata']['name']}.json"
         if not path.exists():
             stored = json.loads(json.dumps(self._document))
             stored["metadata"].setdefault("generation", 1)
             stored["metadata"]["uid"] = str(
-                uuid.UUID(bytes=seed_bytes("round uid", self._seed)[:16], version=4)
+                uuid.UUID(bytes=seed_bytes(f"round uid {path.stem}", self._seed)[:16], version=4)
             )
             stored["metadata"]["creationTimestamp"] = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
             write_atomic(path, json.dumps(stored, indent=2).encode())
         stored = json.loads(path.read_text())
         if stored["spec"] != self._document["spec"]:
             raise FederationError(
-                f"{self._layout.root} holds an unfinished round with another spec. "
-                "Give another --workdir, or remove that folder."
+                f"{self._layout.root} holds a round {path.stem} with another spec. "
+                "Give the new round another metadata.name, or another --workdir."
             )
         return parse_round(stored)
 
@@ -127,7 +128,12 @@ class LocalFederation:
             name: load_or_make_identity(layout.silo(name) / "identity.pem", name, self._seed).public
             for name in self.round.silos
         }
-        registered = {name: RegisteredSilo(key) for name, key in self._identities.items()}
+        # Silos of earlier rounds stay registered: they may ask about their releases.
+        known = [path.parent.name for path in sorted((layout.root / "silos").glob("*/identity.pem"))]
+        registered = {
+            name: RegisteredSilo(load_or_make_identity(layout.silo(name) / "identity.pem", name, None).public)
+            for name in known
+        }
         write_registry(layout.hub / "silos.json", registered)
 
     def _start_exchange(self) -> str:
@@ -232,7 +238,11 @@ class LocalFederation:
                     token_until = time.time() + JOB_LIFETIME / 2
                 answer = hub.step()
                 on_status(answer.status)
-                if answer.status.get("phase") in TERMINAL and not answer.decisions:
+                if (
+                    answer.status.get("phase") in TERMINAL
+                    and not answer.decisions
+                    and not _publishing(answer)
+                ):
                     break
                 self._keep_alive()
                 hub.wait(answer)
@@ -267,8 +277,9 @@ class LocalFederation:
         """Leave the agents the time to see the end and forget the round's secrets."""
         until = time.monotonic() + 5.0
         while time.monotonic() < until:
-            done = [(self._layout.silo(name) / "work").glob("*/finished") for name in self.round.silos]
-            if all(any(paths) for paths in done):
+            folder = self.round.metadata.uid[:8]
+            done = [self._layout.silo(name) / "work" / folder / "finished" for name in self.round.silos]
+            if all(path.exists() for path in done):
                 return
             time.sleep(0.1)
 
@@ -296,6 +307,10 @@ class LocalFederation:
             hub.manifest(),
             seconds,
         )
+
+
+def _publishing(answer: Plan) -> bool:
+    return any(isinstance(action, PublishRelease) for action in answer.actions)
 
 
 def round_yaml(document: Mapping[str, Any]) -> str:

@@ -20,6 +20,7 @@ from fedgestalt.exchange.client import BoardClient
 from fedgestalt.exchange.view import BoardView
 from fedgestalt.files import write_atomic
 from fedgestalt.local.jobs import JobRunner
+from fedgestalt.local.releases import HubReleases
 from fedgestalt.secagg.messages import HUB, Kind, Message, Slot, sign
 from fedgestalt_operator.api.meta import Metadata
 from fedgestalt_operator.api.round import FederationRound
@@ -27,6 +28,7 @@ from fedgestalt_operator.api.task import SiloTask, TaskKind, TaskPhase, task_doc
 from fedgestalt_operator.kube.jobs import job_manifest
 from fedgestalt_operator.plan.planner import plan
 from fedgestalt_operator.plan.types import (
+    Action,
     CreateJob,
     Decision,
     DeleteJob,
@@ -38,6 +40,7 @@ from fedgestalt_operator.plan.types import (
     JobState,
     Observed,
     Plan,
+    PublishRelease,
     SiloState,
     TaskState,
 )
@@ -66,6 +69,9 @@ class Hub:
         """``silos`` maps names to identity keys; ``vocabulary`` is the JSON whose digest the round names."""
         self.round, self._client, self._key, self._jobs = round, client, key, jobs
         self._identities, self._vocabulary, self._directory = dict(silos), vocabulary, directory
+        self._releases = HubReleases(directory / "releases", client)
+        self._base = self._releases.base(round.spec)
+        self._messages: list[Message] = []
         self.uid = round.metadata.uid
         self.entries: list[Entry] = []
         self._view = BoardView(client, self.uid)
@@ -140,6 +146,7 @@ class Hub:
                 self.entries[entry.seq - 1] = seen  # its blobs are complete now
             else:
                 self.entries.append(seen)
+                self._messages.append(message)
             if slot.kind == Kind.COMPUTATION and self._computation is None:
                 self._computation = json.loads(self._client.download(self.uid, message.blobs[0]))
 
@@ -170,8 +177,19 @@ class Hub:
             job = self._jobs.get(name)
             jobs[name] = JobState(JobPhase(job.phase), job.result, job.started, job.finished)
         return Observed(
-            tuple(self.entries), jobs, self._silos, self._tasks, self._computation, frozenset(self._dropped)
+            tuple(self.entries),
+            jobs,
+            self._silos,
+            self._tasks,
+            self._computation,
+            frozenset(self._dropped),
+            self._base,
+            self._published(),
         )
+
+    def _published(self) -> bool:
+        released = next((e for e in self.entries if e.kind == Kind.RELEASED), None)
+        return released is not None and self._releases.has(released.body["digest"].hex())
 
     # ------------------------------------------------------------------ acting
 
@@ -185,6 +203,8 @@ class Hub:
             digest = hashlib.sha256(self._vocabulary).hexdigest()
             self._client.upload(self.uid, digest, self._vocabulary)
             digests.append(digest)
+            if self._base is not None:
+                digests += self._releases.upload(self.uid, self._base)
         slot = Slot(
             self.uid,
             decision.enrolment,
@@ -197,7 +217,7 @@ class Hub:
         log.info("decision: %s", slot)
         self._client.post(sign(slot, dict(decision.body), digests, self._key).encode())
 
-    def _act(self, action: CreateJob | EnsureTask | DropBlobs | DeleteJob | DeleteRound) -> None:
+    def _act(self, action: Action) -> None:
         match action:
             case CreateJob():
                 log.info("job %s", action.name)
@@ -220,5 +240,8 @@ class Hub:
                 for digest in digests:
                     self._client.delete_blob(self.uid, digest)
                     self._dropped.add(digest)
+            case PublishRelease(digest):
+                log.info("release %s", digest[:12])
+                self._releases.publish(self.uid, digest, self._messages, self._vocabulary)
             case DeleteRound():
                 log.info("the round's time to live is over; its folder is kept")

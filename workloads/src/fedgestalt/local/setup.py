@@ -25,6 +25,7 @@ from fedgestalt.files import private_directory, write_atomic
 from fedgestalt.silo.grant import fingerprint
 
 GRANT_DAYS = 30
+LOCAL_GRANT = "local"
 
 
 @dataclass(frozen=True)
@@ -97,15 +98,16 @@ def make_site(
 ) -> Path:
     """Write the site's files and return the path of its ``site.json``.
 
-    The grant fits this round and nothing wider: this hub, this operation and purpose, these peers.
+    The grant fits this round and nothing wider: this hub, this operation and purpose, these peers. On one machine the
+    runner stands in for the data stewards; a grant of another name than its own is somebody's decision and stays.
     """
     folder = private_directory(layout.silo(name))
     grant = folder / "grant.yaml"
-    if not grant.exists():
+    if not grant.exists() or yaml.safe_load(grant.read_text())["metadata"]["name"] == LOCAL_GRANT:
         document = {
             "apiVersion": "fedgestalt.org/v1alpha1",
             "kind": "ParticipationGrant",
-            "metadata": {"name": "local"},
+            "metadata": {"name": LOCAL_GRANT},
             "spec": {
                 "hub": fingerprint(hub_key),
                 "operations": [operation],

@@ -19,6 +19,8 @@ class Kind(StrEnum):
     OPENING = "opening"
     CONFIRM = "confirm"
     ENROLLED = "enrolled"
+    ADMIT = "admit"
+    WELCOME = "welcome"
     VOID = "void"
     KEYS = "keys"
     KEYSET = "keyset"
@@ -48,7 +50,8 @@ class Kind(StrEnum):
 SILO_KINDS: Final = frozenset(
     {
         Kind.ENROL, Kind.ENDORSE, Kind.OPENING, Kind.CONFIRM, Kind.KEYS, Kind.SHARES, Kind.MASKED,
-        Kind.ACCEPT, Kind.REVEAL, Kind.MODEL, Kind.ROWS, Kind.SCORE, Kind.SIGN, Kind.FAULT,
+        Kind.ACCEPT, Kind.REVEAL, Kind.MODEL, Kind.ROWS, Kind.SCORE, Kind.SIGN, Kind.FAULT, Kind.ADMIT,
+        Kind.WELCOME,
     }
 )  # fmt: skip
 """Kinds that silos post; all others are the hub's."""

@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from fedgestalt.crypto.errors import SignatureError
-from fedgestalt.crypto.keys import Identity, Rng
+from fedgestalt.crypto.keys import KEY_BYTES, Identity, Rng
 from fedgestalt.crypto.ring import Ring
-from fedgestalt.crypto.sealing import unseal
+from fedgestalt.crypto.sealing import seal, unseal
 from fedgestalt.secagg.aggregation import Aggregation
 from fedgestalt.secagg.computation import Computation
 from fedgestalt.secagg.effects import Effect, Enrolled, Fetch, Ignored, SecretStore
@@ -186,6 +186,17 @@ class SiloSession:
         """Sign other content, such as a release manifest, with the delegated key."""
         return self._secrets.signing.sign(data)
 
+    def seal(self, text: bytes, recipient: str, slot: Slot) -> bytes:
+        """Seal ``text`` to the delegated key of another silo of the roster, for this silo's message of ``slot``.
+
+        Raises:
+            SessionError: before the enrolment stands.
+            KeyError: ``recipient`` is not in the roster.
+        """
+        self._require()
+        key = self._enrolment.peers[recipient].sealing
+        return seal(text, recipient=key, slot=slot.encode(), salt=self.h, seed=self._rng(KEY_BYTES))
+
     def unseal(self, sealed: bytes, slot: Slot) -> bytes:
         """Open what was sealed to this silo's delegated key in the message of ``slot``, salted with h.
 
@@ -238,6 +249,12 @@ class SiloSession:
         """A 32-byte subkey of the K_epoch that this enrolment began."""
         self._require()
         return epoch_subkey(self._store, self.h, purpose)
+
+    @property
+    def fresh_epoch(self) -> bytes | None:
+        """K_epoch itself, for the vault that outlives the round; None where this enrolment began no epoch."""
+        self._require()
+        return self._store.get(epoch_entry(self.h))
 
     def close(self) -> None:
         """Delete this attempt's secrets: at the round's end, or once it is void. K_epoch and the ledger

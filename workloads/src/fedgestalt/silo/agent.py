@@ -22,7 +22,8 @@ from fedgestalt.exchange.tokens import KeyCredential, Role
 from fedgestalt.exchange.view import BoardView
 from fedgestalt.secagg.messages import Message
 from fedgestalt.silo.config import SiteConfig
-from fedgestalt.silo.round import GrantRefusal, RoundWork
+from fedgestalt.silo.round import RoundWork, TaskRefusal
+from fedgestalt.silo.vault import EpochVault
 
 log = logging.getLogger(__name__)
 
@@ -39,9 +40,11 @@ class Agent:
         self._site = site
         self._identity = Identity.load(site.identity_file)
         self._client = self._connect("tasks")
+        self._vault = EpochVault(site.state / "epochs.sqlite")
         self._rounds: dict[str, RoundWork] = {}
+        self._followed: set[str] = set()
         self._tasks: dict[str, SiloTaskDocument] = {}
-        self._refused: dict[str, str] = {}
+        self._refused: dict[str, tuple[str, str]] = {}
         self._reported: dict[str, Mapping[str, Any]] = {}
         self._events: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
         self._stopping = threading.Event()
@@ -78,6 +81,7 @@ class Agent:
                 next_report = time.monotonic() + STATUS_SECONDS
         for work in self._rounds.values():
             work.stop()
+        self._vault.close()
 
     def stop(self) -> None:
         """Ask :meth:`run` to return."""
@@ -91,7 +95,11 @@ class Agent:
             self._tasks[document.name] = document
             uid = document.spec["roundUID"]
             if uid not in self._rounds:
-                self._rounds[uid] = RoundWork(self._site, self._identity, uid, self._connect(uid[:8]))
+                self._rounds[uid] = RoundWork(
+                    self._site, self._identity, uid, self._connect(uid[:8]), self._vault
+                )
+            if uid not in self._followed and not self._rounds[uid].finished:
+                self._followed.add(uid)
                 threading.Thread(
                     target=self._follow_board, args=(uid,), name=f"board {uid[:8]}", daemon=True
                 ).start()
@@ -115,20 +123,19 @@ class Agent:
             return
         try:
             work.on_task(spec["kind"], spec["digest"], spec["attempt"])
-        except GrantRefusal as refusal:
-            log.warning("refused: %s", refusal)
-            self._refused[document.name] = str(refusal)
+        except TaskRefusal as refusal:
+            log.warning("refused: %s: %s", refusal.reason, refusal)
+            self._refused[document.name] = (refusal.reason, str(refusal))
 
     def _report(self) -> None:
         """Tell the hub where the tasks stand, when something changed."""
         for name, document in self._tasks.items():
             work = self._rounds[document.spec["roundUID"]]
+            if work.dormant:
+                continue
             if name in self._refused:
-                status: Mapping[str, Any] = {
-                    "phase": "Failed",
-                    "reason": "GrantMismatch",
-                    "message": self._refused[name],
-                }
+                reason, message = self._refused[name]
+                status: Mapping[str, Any] = {"phase": "Failed", "reason": reason, "message": message}
             else:
                 status = work.task_status(document.spec["kind"])
             if self._reported.get(name) != status:

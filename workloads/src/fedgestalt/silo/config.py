@@ -38,6 +38,11 @@ class SiteConfig:
         return self.directory / "work"
 
     @property
+    def releases(self) -> Path:
+        """The releases that this hospital took part in or adopted."""
+        return self.directory / "releases"
+
+    @property
     def state(self) -> Path:
         """Where the agent's durable state lives."""
         return self.directory / "agent"

@@ -7,6 +7,7 @@ tokens and opaque handles.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,8 +20,11 @@ from numpy.typing import NDArray
 from fedgestalt.evaluation import Case, Layout, contributions, summarise
 from fedgestalt.files import write_atomic
 from fedgestalt.flake import Frame, Rankings, SiloRows, label_token, masked_rows, photo_handle
+from fedgestalt.flake.tokens import TOKEN_BYTES
 
 SPLITS = 10
+GALLERY = "gallery.npz"
+HANDLES = "handles.json"
 MOST_REPLICATES = 400
 """Bootstrap replicates that still fit into a message; with more of them the table has intervals only."""
 
@@ -78,12 +82,48 @@ class Matching:
             if handle in tests
         }
         write_atomic(self._directory / "cases.json", json.dumps(cases).encode())
+        self._keep(embeddings, rows, handles, masked)
         counts = {
             "gallery": len(masked.gallery.rows),
             "test": len(masked.test.rows),
             "undiagnosed": len(masked.undiagnosed.rows),
         }
         return masked, counts
+
+    def _keep(
+        self,
+        embeddings: NDArray[np.float64],
+        rows: Sequence[Mapping[str, Any]],
+        handles: Sequence[bytes],
+        masked: SiloRows,
+    ) -> None:
+        """The silo's own gallery, for local matches without the hub, and which handle is which photo."""
+        gallery = {bytes(handle) for handle in masked.gallery.handles}
+        here = [i for i, handle in enumerate(handles) if handle in gallery]
+        buffer = io.BytesIO()
+        np.savez_compressed(
+            buffer,
+            embeddings=embeddings[here],
+            syndromes=np.array([rows[i]["syndrome"] for i in here], dtype=np.str_),
+            photos=np.array([rows[i]["photo"] for i in here], dtype=np.str_),
+            patients=np.array([rows[i]["patient"] for i in here], dtype=np.str_),
+            handles=np.frombuffer(b"".join(handles[i] for i in here), dtype=np.uint8).reshape(
+                -1, TOKEN_BYTES
+            ),
+        )
+        write_atomic(self._directory / GALLERY, buffer.getvalue())
+        named = {str(row["photo"]): handle.hex() for row, handle in zip(rows, handles, strict=True)}
+        write_atomic(self._directory / HANDLES, json.dumps(named).encode())
+
+    @property
+    def layout(self) -> Layout:
+        """The layout of the contributions."""
+        return self._layout
+
+    @property
+    def directory(self) -> Path:
+        """Where ``gallery.npz`` and ``handles.json`` lie."""
+        return self._directory
 
     def score(self, rankings: bytes, uploaded: SiloRows) -> NDArray[np.uint32]:
         """Turn the kernel's answer into this silo's contributions to the federation's table, uint32."""

@@ -43,16 +43,17 @@ class Outbox:
             self._board.post(data)
             self._store.put(f"sent/{key}", b"1")
 
-    def post_with_blob(self, message: Message, data: bytes) -> None:
-        """Spool and sync ``data``, post the ``message`` that carries its digest, then send the blob.
+    def post_with_blobs(self, message: Message, *blobs: bytes) -> None:
+        """Spool and sync ``blobs``, post the ``message`` that carries their digests, then send them.
 
         The order is the protocol's: what is announced exists on disk, so that it can be sent after any crash.
         """
-        digest = self._spool.add(data)
-        if list(message.blobs) != [digest]:
-            raise ValueError("the message does not carry the digest of its blob")
+        digests = [self._spool.add(data) for data in blobs]
+        if list(message.blobs) != digests:
+            raise ValueError("the message does not carry the digests of its blobs")
         self.post(message)
-        self.send_blob(message.slot.round, digest)
+        for digest in digests:
+            self.send_blob(message.slot.round, digest)
 
     def send_blob(self, round_uid: str, digest: str) -> None:
         """Send a spooled blob, unless it went out already."""

@@ -94,6 +94,8 @@ class RoundPart:
         self._ended = ""
         self.on_evaluation: Callable[[NDArray[np.uint32]], bytes] | None = None
         """Called with the unblinded sum of the evaluation's contributions; returns the hash that confirms it."""
+        self.on_enrolled: Callable[[], None] | None = None
+        """Called when an enrolment stands."""
 
     # ------------------------------------------------------------------ the board's side
 
@@ -145,20 +147,16 @@ class RoundPart:
         """Why the round is over; empty while it is not."""
         return self._ended
 
-    def post(self, kind: Kind, body: Mapping[str, Any], *, blob: bytes | None = None) -> None:
-        """Post a message of a later stage in the current enrolment, with a blob if it carries one.
+    def post(self, kind: Kind, body: Mapping[str, Any], *blobs: bytes) -> None:
+        """Post a message of a later stage in the current enrolment, with the blobs that it carries.
 
         What was posted before a restart stands: it is sent again if need be, never made anew.
         """
         with self._changed:
-            digest = () if blob is None else (hashlib.sha256(blob).hexdigest(),)
-            message = self.session.message(kind, body, blobs=digest)
-            if self._outbox.resend(message.slot):
-                return
-            if blob is None:
-                self._outbox.post(message)
-            else:
-                self._outbox.post_with_blob(message, blob)
+            digests = tuple(hashlib.sha256(blob).hexdigest() for blob in blobs)
+            message = self.session.message(kind, body, blobs=digests)
+            if not self._outbox.resend(message.slot):
+                self._outbox.post_with_blobs(message, *blobs)
 
     def fault(self, reason: FaultReason, detail: str, member: str = "", t: int = 0) -> None:
         """Tell the hub why this silo cannot go on. ``detail`` must hold no data."""
@@ -251,7 +249,7 @@ class RoundPart:
                 case Masked(message, None):
                     self._outbox.resend_with_blob(message)
                 case Masked(message, bytes() as data):
-                    self._outbox.post_with_blob(message, data)
+                    self._outbox.post_with_blobs(message, data)
                 case Fetch():
                     self._fetch(effect)
                 case Summed():
@@ -267,6 +265,8 @@ class RoundPart:
                         self._send(member, t)
                 case Enrolled():
                     log.info("%s: enrolled with %s", self.name, ", ".join(self.session.roster))
+                    if self.on_enrolled is not None:
+                        self.on_enrolled()
                     self._begin_next()
                 case Ignored(slot, why):
                     log.warning("%s: not believed: %s: %s", self.name, slot, why)

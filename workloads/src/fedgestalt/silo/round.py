@@ -1,4 +1,4 @@
-"""What an agent does for one round: the grant, the enrolment, the trainer, the rows, the score, the signature."""
+"""What an agent does for one round: the grant, the enrolment, the trainer, the encoder, and the board's messages."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from fedgestalt.crypto.encoding import encode as canonical
-from fedgestalt.crypto.keys import Identity, Purpose
+from fedgestalt.crypto.errors import SignatureError
+from fedgestalt.crypto.keys import Identity
 from fedgestalt.files import private_directory, write_atomic
-from fedgestalt.flake import SiloRows
 from fedgestalt.secagg.computation import Computation
 from fedgestalt.secagg.messages import FaultReason, Kind, Message
+from fedgestalt.silo.admission import Admission
+from fedgestalt.silo.base import Base, BaseError, load_base
 from fedgestalt.silo.config import SiteConfig
 from fedgestalt.silo.counts import training_photos
 from fedgestalt.silo.grant import GrantError, load_grant
-from fedgestalt.silo.matching import EpochKeys, Matching, handle_key, layout_of
+from fedgestalt.silo.handler import Handler
 from fedgestalt.silo.models import ModelStore
 from fedgestalt.silo.outbox import Board, Outbox
-from fedgestalt.silo.part import EVALUATION, RoundPart, silo_weight
+from fedgestalt.silo.part import RoundPart, silo_weight
+from fedgestalt.silo.results import Results
 from fedgestalt.silo.spool import Spool
 from fedgestalt.silo.store import DiskStore
 from fedgestalt.silo.trainer import Workload
+from fedgestalt.silo.vault import EpochVault
 from fedgestalt.training.endpoint import TrainerEndpoint
 from fedgestalt.training.exit_codes import ExitCode
-from fedgestalt.training.messages import STOPPED, Aggregated, LinkRefusal, MemberState
 from fedgestalt.training.parsing import parse_training
 
 log = logging.getLogger(__name__)
@@ -48,9 +48,11 @@ _FAULT_OF_EXIT = {
 class RoundWork:
     """One round at one site. Methods are called from the agent's main thread, those of the trainer's link excepted."""
 
-    def __init__(self, site: SiteConfig, identity: Identity, round_uid: str, board: Board) -> None:
+    def __init__(
+        self, site: SiteConfig, identity: Identity, round_uid: str, board: Board, vault: EpochVault
+    ) -> None:
         self.uid = round_uid
-        self._site, self._identity, self._board = site, identity, board
+        self._site, self._identity, self._board, self._vault = site, identity, board, vault
         self._directory = private_directory(site.work / round_uid[:8])
         self._store = DiskStore(site.state / f"{round_uid}.sqlite")
         self._spool = Spool(self._directory / "spool")
@@ -59,14 +61,16 @@ class RoundWork:
         self._log: list[Message] = []
         self._part: RoundPart | None = None
         self._computation: Mapping[str, Any] | None = None
-        self._blobs: tuple[str, ...] = ()
         self._vocabulary: Mapping[str, Sequence[str]] = {}
         self._endpoint: TrainerEndpoint | None = None
         self._workloads: dict[str, Workload] = {}
         self._attempt = 0
-        self._matching: Matching | None = None
+        self._base: Base | None = None
+        self._results: Results | None = None
+        self._admission: Admission | None = None
         self.progress: tuple[float, str] = (0.0, "")
-        self.finished = False
+        # Its secrets are deleted, so a finished round is never taken up again, whatever is asked.
+        self.finished = self.dormant = (self._directory / "finished").exists()
 
     # ------------------------------------------------------------------ tasks
 
@@ -100,6 +104,7 @@ class RoundWork:
         self._computation = json.loads(data)
         spec = self._computation["spec"]
         self._check_grant(self._computation)
+        self._base = self._load_base(first)
         vocabulary = self._board.download(self.uid, spec["vocabulary"]["digest"].removeprefix("sha256:"))
         self._vocabulary = json.loads(vocabulary)
         photos = training_photos(self._site.datasets[spec["dataset"]], self._vocabulary["trained"])
@@ -116,8 +121,57 @@ class RoundWork:
             hub_key=self._site.hub_key,
             not_after=int(first_seen(self._store, "started")) + DELEGATION_SECONDS,
         )
-        part.on_evaluation = self._evaluated
+        self._results = Results(
+            self._site,
+            part,
+            computation=self._computation,
+            frozen=data,
+            vocabulary=self._vocabulary,
+            base=self._base,
+            board=self._board,
+            models=self._models,
+            spool=self._spool,
+            vault=self._vault,
+            directory=self._directory,
+        )
+        if self._results.adopting and self._base is not None:
+            self._admission = Admission(part, self._base, self._vault, self._open_base)
+        part.on_evaluation = self._results.evaluated
+        part.on_enrolled = self._enrolled
         return part
+
+    def _load_base(self, first: Message) -> Base | None:
+        assert self._computation is not None
+        try:
+            return load_base(
+                self._computation,
+                first.blobs,
+                silo=self._site.name,
+                store=self._site.releases,
+                work=self._directory,
+                board=self._board,
+                hub_key=self._site.hub_key,
+            )
+        except BaseError as error:
+            raise TaskRefusal(error.reason, str(error)) from error
+
+    def _enrolled(self) -> None:
+        """An enrolment stands: what it drew for the epoch outlives the round."""
+        assert self._part is not None
+        key = self._part.session.fresh_epoch
+        if key is not None:
+            self._vault.put(self._part.session.h, key)
+        if self._admission is not None:
+            self._admission.enrolled()
+
+    def _open_base(self) -> None:
+        """A newcomer got the epoch's key."""
+        assert self._base is not None
+        assert self._part is not None
+        try:
+            self._base.open(self._board, self.uid, self._vault)
+        except BaseError as error:
+            self._part.fault(FaultReason.MODEL_MISMATCH, str(error))
 
     def _check_grant(self, computation: Mapping[str, Any]) -> None:
         try:
@@ -129,7 +183,7 @@ class RoundWork:
             log.error("%s", error)
             problems = ["NoGrant: this site has no usable grant"]
         if problems:
-            raise GrantRefusal("; ".join(problems))
+            raise TaskRefusal("GrantMismatch", "; ".join(problems))
 
     # ------------------------------------------------------------------ the board
 
@@ -151,12 +205,33 @@ class RoundWork:
         part = self._part
         part.on_message(message)
         kind = message.slot.kind
-        if kind == Kind.RANKINGS:
-            self._score(message)
+        assert self._results is not None
+        if kind in (Kind.ADMIT, Kind.WELCOME) and self._admission is not None:
+            self._admit(message)
+        elif kind == Kind.RANKINGS:
+            self._results.score(message, self._own_rows())
         elif kind == Kind.MANIFEST:
-            self._sign(message)
-        elif kind in (Kind.RELEASED, Kind.FAILED):
+            self._results.sign(message, self._log)
+        elif kind == Kind.RELEASED:
+            self._results.keep(self._log)
             self._finish()
+        elif kind == Kind.FAILED:
+            self._finish()
+
+    def _admit(self, message: Message) -> None:
+        assert self._part is not None
+        assert self._admission is not None
+        try:
+            self._part.session.verify(message)
+        except SignatureError as error:
+            log.warning("not believed: %s", error)
+            return
+        with self._part.lock:
+            self._admission.on_message(message)
+
+    def _own_rows(self) -> Message | None:
+        own = (m for m in self._log if m.slot.kind == Kind.ROWS and m.slot.sender == self._site.name)
+        return next((m for m in own if m.slot.enrolment == self._attempt), None)
 
     def rewound(self, detail: str) -> None:
         """The board was set back: this silo takes no further part in the enrolment."""
@@ -166,12 +241,21 @@ class RoundWork:
     # ------------------------------------------------------------------ trainer and encoder
 
     def _start(self, name: str) -> None:
-        if name in self._workloads or self._part is None or self._computation is None:
+        if (
+            name in self._workloads
+            or self._part is None
+            or self._computation is None
+            or self._results is None
+        ):
             return
+        if not self._results.bundle.exists() and self._admission is not None:
+            return  # the key is on its way; the task is offered again
         spec = self._computation["spec"]
         socket = self._site.directory / "link.sock"
         if self._endpoint is None:
-            self._endpoint = TrainerEndpoint(socket, Handler(self))
+            self._endpoint = TrainerEndpoint(
+                socket, Handler(self._part, self._results.rows, self._progressed)
+            )
             self._endpoint.start()
         task = {
             "training": spec["training"],
@@ -183,6 +267,8 @@ class RoundWork:
             "publicSeed": self._part.session.computation.digest.hex(),
             "cache": str(self._site.work / "faces"),
             "work": str(self._directory / name),
+            "bundle": str(self._results.bundle),
+            "start": str(self._base.bundle) if self._base is not None else None,
         }
         self._workloads[name] = Workload(
             name,
@@ -227,72 +313,8 @@ class RoundWork:
             return {"phase": "Succeeded", "fraction": 1.0, "message": ""}
         return {"phase": "Running", "fraction": round(fraction, 2), "message": message}
 
-    # ------------------------------------------------------------------ rows, score, signature
-
-    def _matcher(self) -> Matching:
-        assert self._part is not None
-        assert self._computation is not None
-        if self._matching is None:
-            session, spec = self._part.session, self._computation["spec"]
-            keys = EpochKeys(
-                session.epoch_key(Purpose.FRAME),
-                session.epoch_key(Purpose.TOKEN),
-                handle_key(self._site.seed_file.read_bytes(), session.h),
-            )
-            layout = layout_of(self._vocabulary, spec["evaluation"]["bootstrapReplicates"])
-            directory = private_directory(self._directory / "matching")
-            self._matching = Matching(directory, keys, layout, spec["evaluation"]["seed"])
-        return self._matching
-
-    def rows(self, embeddings: NDArray[np.float64], rows: Sequence[Mapping[str, Any]]) -> None:
-        """The encoder's embeddings: masked, spooled, announced, sent."""
-        assert self._part is not None
-        assert self._computation is not None
-        with self._part.lock:
-            width = self._computation["spec"].get("kernel", {}).get("width")
-            masked, counts = self._matcher().mask(embeddings, rows, width or None)
-            self._part.post(Kind.ROWS, counts, blob=masked.encode())
-
-    def _score(self, message: Message) -> None:
-        assert self._part is not None
-        part, name = self._part, self._site.name
-        mine = message.body["owners"].get(name)
-        own_rows = next(
-            (
-                m
-                for m in self._log
-                if m.slot.kind == Kind.ROWS and m.slot.sender == name and m.slot.enrolment == self._attempt
-            ),
-            None,
-        )
-        base = hashlib.sha256(b"fedgestalt/rankings/v1" + canonical(dict(message.body))).digest()
-        part.begin(EVALUATION, 1, base)
-        if mine is None or own_rows is None:
-            return
-        sealed = self._board.download(self.uid, mine.hex())
-        answer = part.session.unseal(sealed, message.slot)
-        uploaded = SiloRows.decode(self._spool.path(own_rows.blobs[0]).read_bytes())
-        part.submit(EVALUATION, 1, self._matcher().score(answer, uploaded))
-
-    def _evaluated(self, total: NDArray[np.uint32]) -> bytes:
-        assert self._part is not None
-        table = self._matcher().table(total)
-        self._part.post(Kind.SCORE, {"table": table})
-        return hashlib.sha256(table).digest()
-
-    def _sign(self, message: Message) -> None:
-        """Sign the manifest if it says of the models what this silo knows of them."""
-        assert self._part is not None
-        part = self._part
-        digest: bytes = message.body["digest"]
-        manifest = json.loads(self._board.download(self.uid, digest.hex()))
-        named = {member["name"]: member.get("model") for member in manifest["members"]}
-        for member in part.training.trainable:
-            model = self._models.get(member.name)
-            if model is None or named.get(member.name) != model.hash:
-                part.fault(FaultReason.MODEL_MISMATCH, f"the manifest names another model for {member.name}")
-                return
-        part.post(Kind.SIGN, {"digest": digest, "signature": part.session.sign(digest)})
+    def _progressed(self, fraction: float, message: str) -> None:
+        self.progress = (fraction, message)
 
     def _finish(self) -> None:
         """The round is over: its secrets go, the epoch's stay."""
@@ -312,36 +334,12 @@ class RoundWork:
         self._store.close()
 
 
-class GrantRefusal(Exception):  # noqa: N818 - the site's answer, not an error of this program
-    """The round does not fit the grant; the message may be read by the coordinator."""
+class TaskRefusal(Exception):  # noqa: N818 - the site's answer, not an error of this program
+    """The site does not take part; reason and message may be read by the coordinator."""
 
-
-class Handler:
-    """The trainer's link into a round (implements TrainerHandler); called from the link's threads."""
-
-    def __init__(self, work: RoundWork) -> None:
-        self._work = work
-
-    @property
-    def _part(self) -> RoundPart:
-        if self._work._part is None:
-            raise LinkRefusal(STOPPED, "the silo is not enrolled")
-        return self._work._part
-
-    def resume(self) -> Mapping[str, MemberState]:
-        return {name: MemberState(model.t, model.tensors) for name, model in self._part.resume().items()}
-
-    def initial(self, member: str, tensors: Mapping[str, NDArray[np.float32]]) -> None:
-        self._part.initial(member, tensors)
-
-    def aggregate(self, member: str, t: int, delta: Mapping[str, NDArray[np.float64]]) -> Aggregated:
-        return self._part.aggregate(member, t, delta)
-
-    def rows(self, embeddings: NDArray[np.float64], rows: Sequence[Mapping[str, Any]]) -> None:
-        self._work.rows(embeddings, rows)
-
-    def progress(self, member: str, t: int, fraction: float, message: str) -> None:
-        self._work.progress = (fraction, f"{member} t={t} {message}".strip())
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 def first_seen(store: DiskStore, key: str) -> float:

@@ -27,27 +27,22 @@ def train_alone(
     *,
     seed: int,
     arm: str,
-    batch_size: int | None = None,
     progress: Progress | None = None,
 ) -> Tensors:
-    """Train every trainable member on one pool of photos for the round's epochs: centralised, or one silo alone.
+    """Train every trainable member on one pool of photos for the round's length: centralised, or one silo alone.
 
     Args:
-        config: the round's training section; communicationRounds x localEpochs epochs are trained.
+        config: the round's training section, see :func:`for_pool` where the pool is everybody's.
         data: the pool.
         seed: of shuffling and augmentation.
         arm: names the pool in the seeds, so that two silos do not draw alike.
-        batch_size: instead of the members' own.
         progress: called with the member and the fraction done.
     """
     result: Tensors = {}
     # Nobody averages here, so there is no global model to be pulled towards (FedProx) either.
     config = replace(config, strategy=StrategyConfig())
     for member in config.trainable:
-        chosen = replace(member, batch_size=batch_size) if batch_size else member
-        # maxSteps caps what a silo does between two aggregations; a pool with all photos takes as many steps as it has.
-        chosen = replace(chosen, max_steps=max(chosen.max_steps, config.local_epochs * len(data.labels)))
-        trainer = MemberTrainer(config, chosen, data, _public(seed), _seeds(seed, arm, member.name))
+        trainer = MemberTrainer(config, member, data, _public(seed), _seeds(seed, arm, member.name))
         for t in range(1, config.communication_rounds + 1):
             trainer.train(t)
             if progress is not None:
@@ -108,9 +103,26 @@ def pooled(silos: Sequence[TrainingData]) -> TrainingData:
     return TrainingData(images, labels, silos[0].classes)
 
 
-def with_shared_head(config: TrainingConfig) -> TrainingConfig:
-    """The configuration for one pool: there is nobody from whom a head would have to stay local."""
-    return replace(config, classifier=Classifier.SHARED)
+def for_pool(config: TrainingConfig, silos: Sequence[TrainingData], *, batch_size: int) -> TrainingConfig:
+    """The configuration that trains one pool of all photos on as many photos as the silos see together.
+
+    The head is shared, for there is nobody from whom it would have to stay local. maxSteps caps what a silo does between
+    two aggregations; the pool is capped where the silos together are, no earlier and no later.
+
+    Args:
+        config: the round's training section.
+        silos: what each silo trains on.
+        batch_size: of the pool.
+    """
+    members = []
+    for member in config.members:
+        seen = 0
+        for data in silos:
+            per_epoch = max(1, len(data.labels) // member.batch_size)
+            seen += member.batch_size * min(config.local_epochs * per_epoch, member.max_steps)
+        steps = max(1, round(seen / batch_size))
+        members.append(replace(member, batch_size=batch_size, max_steps=steps))
+    return replace(config, classifier=Classifier.SHARED, members=tuple(members))
 
 
 def _public(seed: int) -> bytes:

@@ -5,6 +5,8 @@ from typing import Any
 import torch
 
 from fedgestalt.data import Photo
+from fedgestalt.models.bundle import MemberSpec, load_bundle, save_bundle
+from fedgestalt.models.ensemble import Ensemble
 
 from .ensembles import build_ensemble
 from .link import AgentLink
@@ -28,10 +30,19 @@ def encode(task: Task) -> None:
             return progress
 
         faces = load_faces(task.cohort, task.cache, told("aligning faces", 0.0, 0.5))
-        trained = {name: state.tensors for name, state in link.resume().items()}
-        ensemble = build_ensemble(task.training, trained, task.public_seed)
+        ensemble = _ensemble(task, link)
         embeddings = ensemble.encode(faces.images, progress=told("encoding", 0.5, 0.5))
         link.rows(embeddings, [_row(photo) for photo in faces.photos])
+
+
+def _ensemble(task: Task, link: AgentLink) -> Ensemble:
+    """The bundle's ensemble; after training there is none yet, and this makes it."""
+    if not task.bundle.exists():
+        trained = {name: state.tensors for name, state in link.resume().items()}
+        ensemble = build_ensemble(task.training, trained, task.public_seed)
+        specs = {member.name: MemberSpec(member.name, member.extractor) for member in task.training.members}
+        save_bundle(task.bundle, [(specs[member.name], member.extractor) for member in ensemble.members])
+    return load_bundle(task.bundle).ensemble
 
 
 def _row(photo: Photo) -> dict[str, Any]:

@@ -2,11 +2,11 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from .config import TrainingConfig
+from .config import InitialWeights, TrainingConfig
 from .errors import TrainingError
 from .fields import ConfigError
 from .parsing import parse_training
@@ -31,6 +31,8 @@ class Task:
         public_seed: what every silo derives the same start from.
         cache: folder of aligned faces.
         work: folder for checkpoints and Ray's files, the silo's own.
+        bundle: folder of the extractor. The encoder encodes with it if it is there, else it makes the ensemble of the
+            round and leaves it there.
     """
 
     training: TrainingConfig
@@ -42,6 +44,7 @@ class Task:
     public_seed: bytes
     cache: Path
     work: Path
+    bundle: Path
 
     def site_secret(self) -> bytes:
         """The content of the site's seed file, at least 16 bytes.
@@ -62,6 +65,28 @@ class Task:
         return secret
 
 
+def starting_from(training: TrainingConfig, bundle: Path) -> TrainingConfig:
+    """The configuration with each member's start taken from a release's bundle, by name and extractor.
+
+    A member that the bundle lacks starts as the configuration says.
+
+    Raises:
+        TaskError: the bundle's manifest cannot be read.
+    """
+    try:
+        listed = {m["name"]: m for m in json.loads((bundle / "manifest.json").read_text())["members"]}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise TaskError(f"start {bundle}: not a bundle ({error}); give a release's folder") from error
+    members = []
+    for member in training.members:
+        found = listed.get(member.name)
+        if found is not None and found["extractor"] == member.extractor:
+            weights = InitialWeights(str(bundle / found["file"]), found["digest"])
+            member = replace(member, initial_weights=weights)
+        members.append(member)
+    return replace(training, members=tuple(members))
+
+
 def load_task(path: Path) -> Task:
     """Read a task file.
 
@@ -75,8 +100,10 @@ def load_task(path: Path) -> Task:
     except ValueError as error:
         raise TaskError(f"{path}: not JSON ({error})") from error
     try:
+        training = parse_training(document["training"], "training")
+        start = document.get("start")
         return Task(
-            training=parse_training(document["training"], "training"),
+            training=starting_from(training, Path(start)) if start is not None else training,
             cohort=Path(document["cohort"]),
             trained=tuple(sorted(document["vocabulary"]["trained"])),
             socket=Path(document["socket"]),
@@ -85,6 +112,7 @@ def load_task(path: Path) -> Task:
             public_seed=bytes.fromhex(document["publicSeed"]),
             cache=Path(document["cache"]),
             work=Path(document["work"]),
+            bundle=Path(document["bundle"]),
         )
     except ConfigError as error:
         raise TaskError(f"{path}: {error}") from error

@@ -1,0 +1,92 @@
+"""A federation after its first training, over small vectors: release, rotation, training on, a newcomer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fedgestalt.lineage import ReleaseStore, verify
+from fedgestalt.local.setup import Layout
+
+from .numeric_federation import SILOS, federation, load, rounds_on
+
+pytestmark = pytest.mark.slow
+
+
+def digest_of(outcome: Any) -> str:
+    return str(outcome.status["releaseDigest"])
+
+
+@pytest.fixture(scope="module")
+def life(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """All rounds of one federation, one after the other in one work directory."""
+    folder = tmp_path_factory.mktemp("life")
+    first = federation(folder, SILOS).run()
+    assert first.phase == "Succeeded", first.status
+    rotated = rounds_on(folder, "rotated", "Rotate", digest_of(first), SILOS[:3]).run()
+    trained = rounds_on(folder, "trained-on", "Train", digest_of(first), SILOS).run()
+    return {"folder": folder, "first": first, "rotated": rotated, "trained": trained}
+
+
+def test_hub_and_silos_keep_the_same_release_which_verifies_offline(life: dict[str, Any]) -> None:
+    layout = Layout(life["folder"] / "federation")
+    digest = digest_of(life["first"])
+    stored = [ReleaseStore(layout.hub / "releases").get(digest)]
+    stored += [ReleaseStore(layout.silo(name) / "releases").get(digest) for name in SILOS]
+    proofs = {s.read("proof.cbor") for s in stored}
+    assert len({s.read("manifest.json") for s in stored}) == 1
+    hub_key = bytes.fromhex(load(layout.silo(SILOS[0]) / "site.json")["hubKey"])
+    for proof in proofs:
+        told = verify(
+            stored[0].read("manifest.json"),
+            stored[0].read("computation.json"),
+            proof,
+            hub_key=hub_key,
+            identities=None,
+        )
+        assert set(told.signers) == set(SILOS)
+
+
+def test_a_silo_keeps_its_gallery_its_keys_and_the_extractor(life: dict[str, Any]) -> None:
+    layout = Layout(life["folder"] / "federation")
+    folder = ReleaseStore(layout.silo("west") / "releases").get(digest_of(life["first"])).folder
+    with np.load(folder / "gallery.npz", allow_pickle=False) as gallery:
+        assert len(gallery["embeddings"]) == len(gallery["syndromes"]) == len(gallery["handles"]) > 0
+        assert "test" not in set(gallery["syndromes"])
+    assert set(load(folder / "keys.json")) == {"frame", "token", "width"}
+    assert (folder / "bundle" / "manifest.json").exists()
+
+
+def test_the_hub_holds_no_key_of_the_epoch(life: dict[str, Any]) -> None:
+    layout = Layout(life["folder"] / "federation")
+    keys = load(layout.silo("west") / "releases" / digest_of(life["first"]) / "keys.json")
+    needles = [bytes.fromhex(keys["frame"]), bytes.fromhex(keys["token"])]
+    needles += [keys["frame"].encode(), keys["token"].encode()]
+    for path in layout.hub.rglob("*"):
+        if path.is_file():
+            content = path.read_bytes()
+            assert not any(needle in content for needle in needles), path
+
+
+def test_a_rotation_keeps_the_extractor_under_new_keys_without_the_departed(life: dict[str, Any]) -> None:
+    first, rotated = life["first"].manifest, life["rotated"].manifest
+    assert life["rotated"].phase == "Succeeded", life["rotated"].status
+    assert rotated["members"] == first["members"]
+    assert rotated["bundle"]["plain"] == first["bundle"]["plain"]
+    assert rotated["bundle"]["digest"] != first["bundle"]["digest"]
+    assert rotated["epoch"] != first["epoch"]
+    assert rotated["epochCheck"] != first["epochCheck"]
+    assert sorted(rotated["roster"]) == SILOS[:3]
+    layout = Layout(life["folder"] / "federation")
+    assert not (layout.silo(SILOS[3]) / "releases" / digest_of(life["rotated"])).exists()
+
+
+def test_training_on_continues_under_a_new_epoch(life: dict[str, Any]) -> None:
+    first, trained = life["first"].manifest, life["trained"].manifest
+    assert life["trained"].phase == "Succeeded", life["trained"].status
+    assert trained["parents"] == [digest_of(life["first"])]
+    assert trained["epoch"] != first["epoch"]
+    assert Path(life["folder"] / "federation" / "hub" / "releases" / digest_of(life["trained"])).is_dir()

@@ -1,0 +1,138 @@
+"""The release that a round builds on, at this silo: in its own store, or, for a newcomer, verified from the board."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fedgestalt.crypto.keys import Purpose
+from fedgestalt.files import private_directory, write_atomic
+from fedgestalt.lineage import ReleaseStore, StoreError, VerificationError, verify
+from fedgestalt.silo.bundle import bundle_digest, open_bundle
+from fedgestalt.silo.outbox import Board
+from fedgestalt.silo.vault import EpochVault
+
+_MANIFEST, _COMPUTATION, _PROOF, _SEALED = "manifest.json", "computation.json", "proof.cbor", "bundle.sealed"
+
+
+class BaseError(Exception):
+    """This silo cannot build on the release; reason and message may be read by the coordinator."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class Base:
+    """A release as a round's start.
+
+    Attributes:
+        digest: SHA-256 of its manifest, hex.
+        manifest: its content.
+        folder: where ``bundle/`` and, at a silo of the epoch, ``gallery.npz`` lie.
+        member: whether this silo belongs to its epoch already.
+    """
+
+    digest: str
+    manifest: Mapping[str, Any]
+    folder: Path
+    member: bool
+
+    @property
+    def epoch(self) -> bytes:
+        """The epoch, 32 bytes."""
+        return bytes.fromhex(self.manifest["epoch"])
+
+    @property
+    def epoch_check(self) -> bytes:
+        """What K_epoch's check subkey must be, 32 bytes."""
+        return bytes.fromhex(self.manifest["epochCheck"])
+
+    @property
+    def silos(self) -> tuple[str, ...]:
+        """The silos of its epoch."""
+        return tuple(sorted(self.manifest["roster"]))
+
+    @property
+    def bundle(self) -> Path:
+        """The extractor."""
+        return self.folder / "bundle"
+
+    def open(self, board: Board, round_uid: str, vault: EpochVault) -> None:
+        """Decrypt the bundle that the board holds, once the epoch's key is there.
+
+        Raises:
+            BaseError: the key does not open it.
+        """
+        if self.bundle.exists():
+            return
+        key = vault.subkey(self.epoch, Purpose.BUNDLE)
+        sealed = board.download(round_uid, self.manifest["bundle"]["digest"])
+        open_bundle(sealed, key, self.epoch, self.bundle)
+        found = f"sha256:{bundle_digest(self.bundle).hex()}"
+        if found != self.manifest["bundle"]["plain"]:
+            raise BaseError(
+                "ReleaseUnverified", f"the release's bundle is {found}, its manifest says another"
+            )
+
+
+def load_base(
+    computation: Mapping[str, Any],
+    blobs: Sequence[str],
+    *,
+    silo: str,
+    store: Path,
+    work: Path,
+    board: Board,
+    hub_key: bytes,
+) -> Base | None:
+    """What the computation's ``base`` names; None for a round without.
+
+    Args:
+        computation: the frozen computation.
+        blobs: digests (hex) that its message carries; the last one is the base's proof.
+        silo: this silo.
+        store: the site's releases.
+        work: this round's private folder.
+        board: where a newcomer gets it.
+        hub_key: the site's pin.
+
+    Raises:
+        BaseError: a silo of the epoch that lost the release, or one that does not verify.
+    """
+    named = computation.get("base")
+    if named is None:
+        return None
+    digest: str = named["digest"]
+    if silo in named["silos"]:
+        try:
+            stored = ReleaseStore(store).get(digest)
+        except StoreError as error:
+            raise BaseError("ReleaseMissing", f"this site has lost release {digest[:12]}") from error
+        return Base(digest, json.loads(stored.read(_MANIFEST)), stored.folder, member=True)
+    folder = private_directory(work / "base")
+    round_uid = computation["round"]
+    manifest = _fetched(board, round_uid, digest, folder / _MANIFEST)
+    content = json.loads(manifest)
+    frozen = _fetched(board, round_uid, content["computation"], folder / _COMPUTATION)
+    proof = _fetched(board, round_uid, blobs[-1], folder / _PROOF)
+    identities = {name: bytes.fromhex(key) for name, key in computation["silos"].items()}
+    try:
+        verify(manifest, frozen, proof, hub_key=hub_key, identities=identities)
+    except VerificationError as error:
+        raise BaseError("ReleaseUnverified", str(error)) from error
+    return Base(digest, content, folder, member=False)
+
+
+def _fetched(board: Board, round_uid: str, digest: str, path: Path) -> bytes:
+    """A document of the base, from disk if it was fetched before; its digest is checked either way."""
+    data = path.read_bytes() if path.exists() else board.download(round_uid, digest)
+    if hashlib.sha256(data).hexdigest() != digest:
+        raise BaseError("ReleaseUnverified", f"{path.name} of the base differs from its digest")
+    write_atomic(path, data)
+    return data
