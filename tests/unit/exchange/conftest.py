@@ -16,6 +16,7 @@ from fedgestalt.crypto.delegation import Delegation
 from fedgestalt.crypto.keys import AgreementKey, Identity, SigningKey
 from fedgestalt.exchange.chain import ChainState, MemoryChainState
 from fedgestalt.exchange.client import BoardClient
+from fedgestalt.exchange.epochs.store import EpochStore
 from fedgestalt.exchange.registry import RegisteredSilo, write_registry
 from fedgestalt.exchange.server.app import ServerSettings, create_app
 from fedgestalt.exchange.server.serve import ExchangeServer, listen
@@ -74,7 +75,8 @@ class Federation:
     def start(self) -> None:
         self.write_registry()
         storage = EmbeddedStorage(self.board, self.limits)
-        app = create_app(ServerSettings(hub_key=self.hub, silos=self.registry), storage)
+        epochs = EpochStore(self.root / "epochs")
+        app = create_app(ServerSettings(hub_key=self.hub, silos=self.registry), storage, epochs)
         listening = threading.Event()
 
         def ready(port: int) -> None:
@@ -93,6 +95,7 @@ class Federation:
             assert not thread.is_alive()
             listener.close()
             storage.close()
+            epochs.close()
 
         self._stop = stop
 

@@ -28,6 +28,13 @@ class Code(StrEnum):
     RANGE_INVALID = "RangeInvalid"
     QUOTA_EXCEEDED = "QuotaExceeded"
     TASK_UNKNOWN = "TaskUnknown"
+    EPOCH_UNKNOWN = "EpochUnknown"
+    EPOCH_EMPTY = "EpochEmpty"
+    NOT_IN_EPOCH = "NotInEpoch"
+    ROWS_INVALID = "RowsInvalid"
+    HANDLE_TAKEN = "HandleTaken"
+    HANDLE_WITHDRAWN = "HandleWithdrawn"
+    BUDGET_SPENT = "BudgetSpent"
     NOT_FOUND = "NotFound"
     BOARD_FULL = "BoardFull"
     REGISTRY_UNREADABLE = "RegistryUnreadable"
@@ -102,6 +109,41 @@ PROBLEMS: Final[dict[Code, tuple[int, str, str]]] = {
         "Ask the hub's platform team to raise the exchange's quota, then try again.",
     ),
     Code.TASK_UNKNOWN: (404, "No task of this name", "List the tasks again."),
+    Code.EPOCH_UNKNOWN: (
+        404,
+        "The exchange answers no queries of this epoch",
+        "Use a release whose epoch stands, or wait until the hub has opened this one.",
+    ),
+    Code.EPOCH_EMPTY: (
+        409,
+        "The epoch has no rows yet",
+        "Wait until the hub has taken the rows of the release's round into the epoch.",
+    ),
+    Code.NOT_IN_EPOCH: (
+        403,
+        "The silo with this identity is no member of the epoch",
+        "Ask the coordinator which silos the release names; a newcomer needs an Adopt round.",
+    ),
+    Code.ROWS_INVALID: (
+        422,
+        "The rows cannot be compared in this epoch",
+        "Mask unit embeddings with the frame of this epoch and send them in the form of the reference.",
+    ),
+    Code.HANDLE_TAKEN: (
+        409,
+        "Another silo has a case of this handle",
+        "Derive handles with the site's own key of this epoch.",
+    ),
+    Code.HANDLE_WITHDRAWN: (
+        409,
+        "A case of this handle was withdrawn in this epoch",
+        "Leave the case out; a withdrawal stands for the lifetime of the epoch.",
+    ),
+    Code.BUDGET_SPENT: (
+        403,
+        "The silo's budget of this epoch is spent",
+        "Answer from the site's own gallery and ask the coordinator for a Rotate round.",
+    ),
     Code.NOT_FOUND: (404, "No such resource", "Compare the path with the protocol reference."),
     Code.BOARD_FULL: (
         507,
@@ -171,12 +213,22 @@ class BlobGoneError(RefusedError):
     """The blob was deleted after its use."""
 
 
+class EpochUnknownError(RefusedError):
+    """The exchange answers no queries of this epoch."""
+
+
+class BudgetSpentError(RefusedError):
+    """The silo's budget of the epoch is spent."""
+
+
 _CLASSES: Final[dict[Code, type[RefusedError]]] = {
     Code.SLOT_TAKEN: SlotTakenError,
     Code.BOARD_FULL: BoardFullError,
     Code.CLOCK_SKEWED: ClockSkewedError,
     Code.REVOKED: RevokedError,
     Code.BLOB_GONE: BlobGoneError,
+    Code.EPOCH_UNKNOWN: EpochUnknownError,
+    Code.BUDGET_SPENT: BudgetSpentError,
 }
 
 

@@ -12,9 +12,11 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
 from fedgestalt import __version__
+from fedgestalt.exchange.epochs.service import EpochService
+from fedgestalt.exchange.epochs.store import EpochStore
 from fedgestalt.exchange.errors import PROBLEMS, Code, RefusedError, refused
 from fedgestalt.exchange.registry import Registry
-from fedgestalt.exchange.server import blobs, messages, tasks
+from fedgestalt.exchange.server import blobs, epochs, messages, tasks
 from fedgestalt.exchange.server.state import Presence, ServerSettings, ServerState
 from fedgestalt.exchange.server.waiting import Waiting
 from fedgestalt.exchange.storage import BoardStorage
@@ -25,8 +27,13 @@ PROBLEM_TYPE: Final = "urn:fedgestalt:problem:"
 _log = logging.getLogger(__name__)
 
 
-def create_app(settings: ServerSettings, storage: BoardStorage) -> FastAPI:
-    """The exchange over ``storage``. One process serves it: waiters are woken in memory."""
+def create_app(
+    settings: ServerSettings, storage: BoardStorage, epoch_store: EpochStore | None = None
+) -> FastAPI:
+    """The exchange over ``storage``. One process serves it: waiters are woken in memory.
+
+    With ``epoch_store`` the query service of its epochs is beside the board.
+    """
     app = FastAPI(title="fedgestalt exchange", version=__version__, docs_url=None, redoc_url=None)
     app.state.shared = ServerState(
         settings=settings,
@@ -35,7 +42,8 @@ def create_app(settings: ServerSettings, storage: BoardStorage) -> FastAPI:
         waiting=Waiting(),
         presence=Presence(since=settings.clock()),
     )
-    for part in (messages, blobs, tasks):
+    app.state.epochs = None if epoch_store is None else EpochService(epoch_store)
+    for part in (messages, blobs, tasks, epochs):
         app.include_router(part.router, prefix="/v1")
     app.add_api_route("/healthz", _alive, methods=["GET"], include_in_schema=False)
     app.add_api_route("/readyz", _ready, methods=["GET"], include_in_schema=False)

@@ -1,0 +1,227 @@
+"""Everything of an epoch that survives a power cut: record, members, rows, budgets, withdrawals."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from fedgestalt.exchange.epochs import cases as rows
+from fedgestalt.exchange.epochs import ledger
+from fedgestalt.exchange.epochs.cases import Cases
+from fedgestalt.exchange.epochs.database import EpochDatabase
+from fedgestalt.exchange.epochs.tombstone import Tombstone
+from fedgestalt.exchange.epochs.values import Budget, Cause, EpochRecord, RotationDue, Setup, Taken
+from fedgestalt.exchange.errors import Code, refused
+from fedgestalt.files import private_directory
+
+
+class EpochStore:
+    """Epochs in a SQLite file below the exchange's directory. Safe for threads; each method is one transaction."""
+
+    def __init__(self, directory: Path) -> None:
+        """Open or make ``directory`` (mode 0700) and the file in it.
+
+        Raises:
+            ExchangeError: another version wrote it.
+        """
+        self.directory = private_directory(directory)
+        self._db = EpochDatabase(self.directory / "epochs.sqlite")
+        self._db.forget()  # what was withdrawn right before a crash may still be in the journal
+
+    def put_epoch(
+        self, epoch: str, release: str, members: Mapping[str, bytes], budget: Budget, *, now: float
+    ) -> tuple[str, ...]:
+        """Open an epoch, or bring release, members and budget up to date; return the silos that departed.
+
+        The rows of a silo that departed go, and the epoch is due for rotation: the silo still knows its frame.
+        """
+        with self._db.write() as db:
+            before = {silo for (silo,) in db.execute("SELECT silo FROM members WHERE epoch = ?", (epoch,))}
+            departed = tuple(sorted(before - members.keys()))
+            db.execute(
+                "INSERT INTO epochs VALUES (?, ?, ?, ?, NULL, NULL) ON CONFLICT (epoch) DO UPDATE SET release = "
+                "excluded.release, row_budget = excluded.row_budget, query_budget = excluded.query_budget",
+                (epoch, release, budget.rows, budget.queries),
+            )
+            for silo in departed:
+                db.execute("DELETE FROM cases WHERE epoch = ? AND owner = ?", (epoch, silo))
+                _due(db, epoch, Cause.DEPARTURE, silo, now)
+            db.execute("DELETE FROM members WHERE epoch = ?", (epoch,))
+            db.executemany(
+                "INSERT INTO members VALUES (?, ?, ?)",
+                [(epoch, silo, identity) for silo, identity in sorted(members.items())],
+            )
+        if departed:
+            self._db.forget()
+        return departed
+
+    def record(self, epoch: str) -> EpochRecord:
+        """An epoch without the counts of its rows.
+
+        Raises:
+            RefusedError: EpochUnknown.
+        """
+        with self._db.read() as db:
+            return _record(db, epoch)
+
+    def full_record(self, epoch: str) -> tuple[EpochRecord, dict[str, Budget]]:
+        """An epoch with the counts of its rows, and what each member has spent.
+
+        Raises:
+            RefusedError: EpochUnknown.
+        """
+        with self._db.read() as db:
+            found = _record(db, epoch)
+            counted = rows.counts(db, epoch)
+            spent = {silo: ledger.spent(db, epoch, silo) for silo in found.members}
+        return replace(found, counts=counted), spent
+
+    def delete_epoch(self, epoch: str) -> None:
+        """Forget an epoch and its rows; it is no error if it is not there.
+
+        Ledger and tombstones stay, so that an epoch that is opened again goes on counting.
+        """
+        with self._db.write() as db:
+            for name in ("epochs", "members", "cases", "ingested", "asked", "rotation"):
+                db.execute(f"DELETE FROM {name} WHERE epoch = ?", (epoch,))
+        self._db.forget()
+
+    def ingested(self, epoch: str, owner: str, digest: str) -> bool:
+        """Whether the rows of this blob were taken in before."""
+        with self._db.read() as db:
+            key = (epoch, owner, digest)
+            sql = "SELECT 1 FROM ingested WHERE epoch = ? AND owner = ? AND digest = ?"
+            return db.execute(sql, key).fetchone() is not None
+
+    def require_budget(self, epoch: str, owner: str, parts: Sequence[Cases], tests: int) -> None:
+        """Refuse rows that could be taken in only in part.
+
+        Raises:
+            RefusedError: EpochUnknown, HandleTaken or BudgetSpent.
+        """
+        with self._db.read() as db:
+            fresh = sum(len(rows.changes(db, epoch, owner, part)[0]) for part in parts)
+            limit, spent = ledger.budget(db, epoch), ledger.spent(db, epoch, owner)
+        if spent.rows + fresh + tests > limit.rows:
+            raise refused(
+                Code.BUDGET_SPENT,
+                f"silo {owner!r} has spent {spent.rows} of {limit.rows} rows of epoch {epoch[:16]}; "
+                f"{fresh + tests} more do not fit",
+            )
+
+    def set_setup(self, epoch: str, setup: Setup) -> None:
+        """Fix what the rows of an epoch have in common, once."""
+        with self._db.write() as db:
+            db.execute(
+                "UPDATE epochs SET width = ?, fingerprint = ? WHERE epoch = ? AND width IS NULL",
+                (setup.width, setup.fingerprint, epoch),
+            )
+
+    def take(self, epoch: str, owner: str, cases: Cases, *, strict: bool) -> tuple[Taken, list[int]]:
+        """Store and count the cases that are new or changed; return which those are as well.
+
+        Args:
+            strict: whether a withdrawn case is refused; if not, it is left out.
+
+        Raises:
+            RefusedError: EpochUnknown, HandleTaken, HandleWithdrawn or BudgetSpent; then nothing is stored.
+        """
+        with self._db.write() as db:
+            fresh, withdrawn = rows.changes(db, epoch, owner, cases)
+            if withdrawn and strict:
+                name = cases.handles[withdrawn[0]].tobytes().hex()
+                raise refused(Code.HANDLE_WITHDRAWN, f"handle {name} in epoch {epoch[:16]}")
+            ledger.charge(db, epoch, owner, rows=len(fresh))
+            rows.put(db, epoch, owner, cases, fresh)
+        present = len(cases.handles) - len(fresh) - len(withdrawn)
+        return Taken(len(fresh), present, len(withdrawn)), fresh
+
+    def finish(self, epoch: str, owner: str, digest: str, tests: int) -> None:
+        """Record that a blob was taken in and count its test rows, once.
+
+        Raises:
+            RefusedError: EpochUnknown or BudgetSpent.
+        """
+        with self._db.write() as db:
+            key = (epoch, owner, digest)
+            if db.execute("INSERT OR IGNORE INTO ingested VALUES (?, ?, ?)", key).rowcount:
+                ledger.charge(db, epoch, owner, rows=tests)
+
+    def charge_query(self, epoch: str, silo: str, tag: bytes, *, now: float) -> Budget:
+        """Count a query durably and return what is left; see :func:`ledger.charge_query`."""
+        with self._db.write() as db:
+            return ledger.charge_query(db, epoch, silo, tag, now=now)
+
+    def withdraw(self, tombstone: Tombstone, signature: bytes, identity: bytes, *, now: float) -> int:
+        """Keep a verified statement, delete its cases, and return how many there were. Idempotent."""
+        epoch, owner, handles = tombstone.epoch, tombstone.owner, tombstone.handles
+        with self._db.write() as db:
+            ledger.budget(db, epoch)  # the epoch is there
+            db.execute(
+                "INSERT OR IGNORE INTO statements VALUES (?, ?, ?, ?, ?, ?)",
+                (epoch, owner, signature, b"".join(handles), identity, now),
+            )
+            db.executemany(
+                "INSERT OR IGNORE INTO tombstones VALUES (?, ?, ?)",
+                [(epoch, owner, handle) for handle in handles],
+            )
+            removed = rows.remove(db, epoch, owner, handles)
+            _due(db, epoch, Cause.WITHDRAWAL, owner, now)
+        self._db.forget()
+        return removed
+
+    def mark_due(self, epoch: str, cause: Cause, silo: str, *, now: float) -> None:
+        """Say that an epoch is due for rotation; the first time of a cause and silo stays."""
+        with self._db.write() as db:
+            _due(db, epoch, cause, silo, now)
+
+    def gallery(self, epoch: str, width: int) -> Iterator[tuple[str, Cases]]:
+        """All diagnosed cases by owner, in pieces. Other calls wait until the iteration has ended."""
+        with self._db.read() as db:
+            yield from rows.gallery(db, epoch, width)
+
+    def statements(self, epoch: str) -> list[tuple[Tombstone, bytes, bytes]]:
+        """All withdrawals of an epoch with signature and identity, in the order of their arrival."""
+        with self._db.read() as db:
+            found = db.execute(
+                "SELECT owner, handles, signature, identity FROM statements WHERE epoch = ? ORDER BY received",
+                (epoch,),
+            ).fetchall()
+        return [
+            (Tombstone(epoch, owner, _split(handles)), signature, identity)
+            for owner, handles, signature, identity in found
+        ]
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+
+def _record(db: sqlite3.Connection, epoch: str) -> EpochRecord:
+    row = db.execute(
+        "SELECT release, row_budget, query_budget, width, fingerprint FROM epochs WHERE epoch = ?", (epoch,)
+    ).fetchone()
+    if row is None:
+        raise refused(Code.EPOCH_UNKNOWN, f"epoch {epoch}")
+    members = db.execute("SELECT silo, identity FROM members WHERE epoch = ? ORDER BY silo", (epoch,))
+    due = db.execute(
+        "SELECT cause, silo, since FROM rotation WHERE epoch = ? ORDER BY since, cause, silo", (epoch,)
+    )
+    return EpochRecord(
+        epoch=epoch,
+        release=row[0],
+        members=dict(members.fetchall()),
+        budget=Budget(row[1], row[2]),
+        setup=None if row[3] is None else Setup(row[3], row[4]),
+        rotation_due=tuple(RotationDue(Cause(cause), silo, since) for cause, silo, since in due),
+    )
+
+
+def _due(db: sqlite3.Connection, epoch: str, cause: Cause, silo: str, now: float) -> None:
+    db.execute("INSERT OR IGNORE INTO rotation VALUES (?, ?, ?, ?)", (epoch, str(cause), silo, now))
+
+
+def _split(handles: bytes) -> tuple[bytes, ...]:
+    return tuple(handles[k : k + 16] for k in range(0, len(handles), 16))
