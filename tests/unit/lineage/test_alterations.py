@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 import rfc8785
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from fedgestalt.crypto.delegation import Delegation
 from fedgestalt.crypto.encoding import encode
@@ -280,6 +282,53 @@ def test_parts_that_cannot_be_read_are_reported_together(release: Released) -> N
     assert found == [
         Finding.MANIFEST_MALFORMED, Finding.COMPUTATION_MALFORMED, Finding.PROOF_MALFORMED,
     ]  # fmt: skip
+
+
+@given(data=st.data())
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.mark.parametrize("part", ["manifest", "computation", "proof"])
+def test_no_bit_of_any_part_can_be_flipped_unseen(release: Released, part: str, data: st.DataObject) -> None:
+    content = bytearray(getattr(release, part))
+    place = data.draw(st.integers(0, 8 * len(content) - 1))
+    content[place // 8] ^= 1 << place % 8
+    assert problems(release, **{part: bytes(content)})
+
+
+@pytest.mark.parametrize(
+    "base",
+    [
+        7,
+        [],
+        {},
+        {"silos": 7},
+        {"digest": 1, "epoch": "", "silos": []},
+        {"digest": "", "epoch": "", "silos": [1]},
+    ],
+)
+def test_a_computation_with_a_malformed_base_is_named(release: Released, base: object) -> None:
+    document = json.loads(release.computation) | {"base": base}
+    found = problems(release, computation=rfc8785.dumps(document))
+    assert found == [Finding.COMPUTATION_MALFORMED]
+
+
+@pytest.mark.parametrize(
+    ("change", "finding"),
+    [
+        (lambda s: s.pop("training"), Finding.COMPUTATION_MALFORMED),
+        (lambda s: s.update(training=7), Finding.COMPUTATION_MALFORMED),
+        (lambda s: s["training"].update(members=[7]), Finding.COMPUTATION_MALFORMED),
+        (lambda s: s["training"].update(communicationRounds=None), Finding.COMPUTATION_MALFORMED),
+        (lambda s: s["training"].update(communicationRounds=3), Finding.MEMBERS_MISMATCH),
+        (lambda s: s.update(base=7), Finding.COMPUTATION_MISMATCH),
+        (lambda s: s.update(base={"digest": "aa"}), Finding.PARENT_MISMATCH),
+    ],
+)
+def test_a_computation_whose_spec_is_malformed_or_asks_for_something_else_is_named(
+    release: Released, change: Callable[[dict[str, Any]], Any], finding: Finding
+) -> None:
+    document = json.loads(release.computation)
+    change(document["spec"])
+    assert finding in problems(release, computation=rfc8785.dumps(document))
 
 
 @pytest.mark.parametrize(

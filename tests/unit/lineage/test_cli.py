@@ -79,6 +79,14 @@ def test_show_says_what_the_release_is_and_what_cannot_be_undone(work: Path, rel
     assert "a hub that kept old rows" in undone
 
 
+def test_show_names_a_damaged_file(work: Path, release: Released) -> None:
+    for content in (b"[]", b"{}", b"\xff"):
+        (work / "hub" / "releases" / name_of(release) / "computation.json").write_bytes(content)
+        done = run("show", name_of(release), "--dir", work)
+        assert done.exit_code == 1
+        assert "computation.json is damaged" in done.output
+
+
 def test_show_names_the_parent_and_the_older_epoch_of_an_adopted_release(
     work: Path, release: Released, adopted: Released
 ) -> None:

@@ -90,6 +90,8 @@ def test_what_is_unknown_missing_malformed_or_contradicts_itself_is_named(
         lambda data: b"\xff" + data,
         lambda data: b"[" * 100_000,
         lambda data: b"NaN",
+        lambda data: data.replace(b'"enrolment":1', b'"enrolment":' + b"9" * 30),
+        lambda data: data.replace(b'"enrolment":1', b'"enrolment":1e999'),
         lambda data: b"[]",
         lambda data: b" " * (MAX_BYTES + 1),
     ],

@@ -77,6 +77,7 @@ def test_a_folder_that_a_killed_process_left_is_no_release(tmp_path: Path, relea
     (tmp_path / digest).rename(tmp_path / f".{digest[:16]}.0badcafe")
     assert store.list() == ((), ())
     assert put(store, release) == digest
+    assert [item.name for item in tmp_path.iterdir()] == [digest]
 
 
 def test_parts_of_different_releases_are_not_stored_together(

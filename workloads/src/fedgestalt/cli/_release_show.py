@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from fedgestalt.evaluation import EvaluationError, EvaluationTable, accuracy_table
-from fedgestalt.lineage import Proof, StoredRelease
+from fedgestalt.lineage import Proof, StoredRelease, StoreError
 from fedgestalt.lineage.manifest import Manifest, MemberLineage
 from fedgestalt.lineage.store import COMPUTATION, PROOF
 from fedgestalt.secagg.kinds import Kind
@@ -47,8 +47,7 @@ def show(console: Console, release: StoredRelease) -> None:
         LineageError: one of its files is missing or malformed.
     """
     manifest = release.manifest
-    computation = json.loads(release.read(COMPUTATION))
-    dataset = str(computation.get("spec", {}).get("dataset", "not stated"))
+    dataset = _dataset(release)
     synthetic = dataset == SYNTHETIC
     badge = " [black on yellow] synthetic [/]" if synthetic else ""
     when = datetime.fromtimestamp(release.created, UTC).strftime("%Y-%m-%d %H:%MZ")
@@ -104,6 +103,14 @@ def evaluation_table(release: StoredRelease) -> EvaluationTable | None:
     except (ValueError, KeyError, TypeError) as error:
         raise EvaluationError("the silos' evaluation table is no JSON object with a table") from error
     return EvaluationTable.from_json(content)
+
+
+def _dataset(release: StoredRelease) -> str:
+    try:
+        found = json.loads(release.read(COMPUTATION))["spec"].get("dataset", "not stated")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise StoreError(f"{release.folder / COMPUTATION} is damaged: fetch the release again") from error
+    return str(found)
 
 
 def _print(console: Console, *lines: str) -> None:

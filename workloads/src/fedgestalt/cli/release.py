@@ -146,6 +146,8 @@ def verify_command(
     if unpinned and strict:
         click.echo(f"{name}: consistent, but not verified: keys are not pinned (--strict)", err=True)
         raise SystemExit(1)
+    for parent in release.manifest.parents:
+        click.echo(f"{name}: continues {parent[:12]}, which has a proof of its own: verify it, too", err=True)
     how = "verified, as far as keys were pinned" if unpinned else "verified"
     click.echo(f"{name}: {how}; signed by {', '.join(signers)}")
 

@@ -14,6 +14,37 @@ from fedgestalt.secagg.kinds import Kind
 from fedgestalt.secagg.messages import Message
 
 
+@dataclass(frozen=True)
+class Base:
+    """What a computation says of the release that it builds on.
+
+    Attributes:
+        digest, epoch: hexadecimal.
+        silos: those of that release's roster.
+    """
+
+    digest: str
+    epoch: str
+    silos: tuple[str, ...]
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> Base | None:
+        """Read ``base``; None if there is none.
+
+        Raises:
+            TypeError: malformed.
+        """
+        found = document.get("base")
+        if found is None:
+            return None
+        if not isinstance(found, dict) or not isinstance(found.get("silos"), list):
+            raise TypeError("base must be an object with digest, epoch and a list of silos")
+        texts = [found.get("digest"), found.get("epoch"), *found["silos"]]
+        if not all(isinstance(text, str) for text in texts):
+            raise TypeError("digest, epoch and silos of base must be texts")
+        return cls(found["digest"], found["epoch"], tuple(found["silos"]))
+
+
 @dataclass
 class Case:
     """One release under verification.
@@ -47,10 +78,9 @@ class Case:
         return self.manifest.operation == "Adopt"
 
     @property
-    def base(self) -> Mapping[str, Any]:
-        """``base`` of the computation: digest, epoch and silos of the parent; empty without one."""
-        base = self.document.get("base")
-        return base if isinstance(base, dict) else {}
+    def base(self) -> Base | None:
+        """``base`` of the computation; None without one."""
+        return Base.of(self.document)
 
     @property
     def senders(self) -> tuple[str, ...]:

@@ -176,11 +176,11 @@ def check_epoch(case: Case) -> None:
         )
         return
     case.found.require(
-        case.manifest.epoch == case.base.get("epoch"),
+        case.base is not None and case.manifest.epoch == case.base.epoch,
         Finding.EPOCH_MISMATCH,
         "the manifest's epoch is not the one of the computation's base",
     )
-    members = [str(silo) for silo in case.base.get("silos", ())]
+    members = () if case.base is None else case.base.silos
     newcomers = {s: case.computation.silos.get(s) for s in case.roster if s not in members}
     admitted = case.proof.silos(Kind.ADMIT)
     for silo in members:

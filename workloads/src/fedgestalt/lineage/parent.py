@@ -11,7 +11,7 @@ def check_parent(case: Case) -> None:
     """The parent is the computation's base; what Adopt and Rotate take over is what it states."""
     manifest, base = case.manifest, case.base
     wanted = case.document["spec"].get("base")
-    named = [str(base["digest"])] if "digest" in base else []
+    named = [] if base is None else [base.digest]
     asked = [str(wanted.get("digest")).removeprefix("sha256:")] if isinstance(wanted, dict) else []
     case.found.require(
         list(manifest.parents) == named == asked,
@@ -45,7 +45,7 @@ def _check_taken_over(case: Case, parent: Manifest) -> None:
         earlier = manifest.rows.keys() - set(case.senders)
         silent = (parent.roster.keys() & manifest.roster.keys()) - set(case.senders)
         same |= {
-            "silos of the base": sorted(case.base.get("silos", ())) == sorted(parent.roster),
+            "silos of the base": case.base is not None and sorted(case.base.silos) == sorted(parent.roster),
             "epoch": manifest.epoch == parent.epoch,
             "epochCheck": manifest.epoch_check == parent.epoch_check,
             "bundle": manifest.bundle == parent.bundle,

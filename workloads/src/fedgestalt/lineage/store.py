@@ -105,6 +105,8 @@ class ReleaseStore:
             finally:
                 shutil.rmtree(temporary, ignore_errors=True)
             _sync_directory(self.folder)
+        for leftover in self.folder.glob(f".{parsed.digest[:16]}.*"):  # of a process that was killed
+            shutil.rmtree(leftover, ignore_errors=True)
         stored = self.get(parsed.digest)
         for name, content in extra.items():
             if not (final / name).exists():

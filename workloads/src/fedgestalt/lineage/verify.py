@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
-from fedgestalt.lineage.case import Case
+from fedgestalt.lineage.case import Base, Case
 from fedgestalt.lineage.enrolment import (
     check_delegations,
     check_handshake,
@@ -117,6 +118,12 @@ def _open(manifest: bytes, computation: bytes, proof: bytes, parent: bytes | Non
         messages = Proof.parse(proof)
     except ProofError as error:
         found.add(Finding.PROOF_MALFORMED, str(error))
+    document: dict[str, Any] = {}
+    try:
+        document = {} if read is None else json.loads(computation)
+        Base.of(document)
+    except TypeError as error:
+        found.add(Finding.COMPUTATION_MALFORMED, f"the computation: {error}")
     earlier: Manifest | None = None
     try:
         earlier = None if parent is None else Manifest.parse(parent)
@@ -124,4 +131,4 @@ def _open(manifest: bytes, computation: bytes, proof: bytes, parent: bytes | Non
         found.add(Finding.PARENT_MISMATCH, f"the parent: {error}")
     if parsed is None or read is None or messages is None or found.problems:
         raise VerificationError(found.problems)
-    return Case(parsed, read, messages, json.loads(computation), earlier)
+    return Case(parsed, read, messages, document, earlier)
