@@ -18,18 +18,19 @@ from fastapi.testclient import TestClient
 from numpy.typing import NDArray
 from PIL import Image
 
+from fedgestalt.crypto.keys import Identity, SigningKey
 from fedgestalt.data.synthdysm.photos import PhotoJob, draw_photo
 from fedgestalt.data.tiers import syndromes
 from fedgestalt.faces import align_photos
 from fedgestalt.flake import Frame, label_token, photo_handle, rotate
-from fedgestalt.flake.bands import band
+from fedgestalt.flake.index import GalleryIndex
 from fedgestalt.lineage import collect
 from fedgestalt.models.bundle import MemberSpec, load_bundle, save_bundle
 from fedgestalt.models.registry import build_extractor
 from fedgestalt.models.weights import load_initial_weights
 from fedgestalt.serving.analyses import Analyses
 from fedgestalt.serving.app import create_app
-from fedgestalt.serving.federation import FederatedAnswer, FederatedMatch, Federation
+from fedgestalt.serving.federation import FederatedAnswer, Federation
 from fedgestalt.serving.release import Release, load_release
 
 from ..lineage import federation
@@ -63,6 +64,11 @@ class Cases:
     syndromes: list[str]
 
     @property
+    def tokens(self) -> NDArray[np.uint8]:
+        listed = [label_token(TOKEN, syndrome) for syndrome in self.syndromes]
+        return np.array([np.frombuffer(token, dtype=np.uint8) for token in listed])
+
+    @property
     def handles(self) -> NDArray[np.uint8]:
         listed = [photo_handle(HANDLE, name) for name in self.names]
         return np.array([np.frombuffer(handle, dtype=np.uint8) for handle in listed])
@@ -74,6 +80,8 @@ class Site:
 
     folder: Path
     epoch: str
+    hub_key: SigningKey
+    identity: Identity
     own: Cases
     others: Cases
 
@@ -86,26 +94,17 @@ class Site:
 
 
 class Hub:
-    """A query service in memory over the other silo's real rotated rows."""
+    """The hub's index in memory over the other silo's rotated rows."""
 
     def __init__(self, cases: Cases, width: int) -> None:
         frame = Frame.derive(FRAME, cases.embeddings.shape[1], width)
-        self._rows = rotate(cases.embeddings, frame)
-        self._tokens = [label_token(TOKEN, syndrome) for syndrome in cases.syndromes]
-        self._handles = [handle.tobytes() for handle in cases.handles]
+        self._index = GalleryIndex(width, frame.fingerprint)
+        self._index.put("other", rotate(cases.embeddings, frame), cases.tokens, cases.handles)
         self.asked: list[NDArray[np.float64]] = []
 
     def ask(self, row: NDArray[np.float64]) -> FederatedAnswer:
         self.asked.append(row)
-        cosines = self._rows @ row
-        best: dict[bytes, int] = {}
-        for i in np.argsort(-cosines):
-            best.setdefault(self._tokens[i], int(i))
-        matches = [
-            FederatedMatch(rank, token, band(float(cosines[i])), self._handles[i])
-            for rank, (token, i) in enumerate(best.items(), 1)
-        ]
-        return FederatedAnswer(tuple(matches), budget_left=2000 - len(self.asked))
+        return FederatedAnswer(self._index.query(row, exclude="own"), budget_left=2000 - len(self.asked))
 
 
 def _encode(folder: Path, classes: range) -> Cases:
@@ -143,8 +142,14 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
     load_initial_weights(extractor, "resnet_s16-faces")
     bundle = save_bundle(folder / "bundle", [(MemberSpec("r16", "resnet_s16"), extractor)])
     round_ = _round(bundle)
-    epoch = json.loads(round_.manifest)["epoch"]
-    made = Site(folder, epoch, _encode(folder / "bundle", HERE), _encode(folder / "bundle", THERE))
+    made = Site(
+        folder,
+        epoch=json.loads(round_.manifest)["epoch"],
+        hub_key=round_.key,
+        identity=round_.agents[min(round_.agents)].identity,
+        own=_encode(folder / "bundle", HERE),
+        others=_encode(folder / "bundle", THERE),
+    )
     np.savez(
         folder / "gallery.npz",
         embeddings=made.own.embeddings,

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from fedgestalt.flake import Frame, rotate
 from fedgestalt.flake.bands import BANDS
+from fedgestalt.flake.index import Match
 from fedgestalt.serving.analyses import MOST_AT_ONCE, Analyses
-from fedgestalt.serving.federation import Absence, FederatedAnswer, FederatedMatch, FederationAbsent
+from fedgestalt.serving.federation import Absence, FederatedAnswer, FederationAbsent
 from fedgestalt.serving.local_gallery import GalleryFile, LocalGallery
 from fedgestalt.serving.problems import Code, Problem
 
@@ -121,8 +122,8 @@ def test_without_a_federation_the_answer_says_so(serve: Serve) -> None:
 def test_tokens_that_the_site_cannot_read_are_counted_and_keep_their_ranks(site: Site, serve: Serve) -> None:
     token = next(token for token, name in site.release.tokens.items() if name == CLASSES[5].name)
     lines = (
-        FederatedMatch(1, bytes(16), 1, bytes(16)),
-        FederatedMatch(2, token, 2, bytes(16)),
+        Match(1, bytes(16), 1, bytes(16)),
+        Match(2, token, 2, bytes(16)),
     )
 
     class _Odd:

@@ -47,10 +47,17 @@ def command(folder: Path, host: str, port: int, site_file: Path | None, ready_fi
     The release is verified and loaded while /healthz answers; /readyz turns 200 when it is there. There is no login
     yet: whoever reaches the address may ask.
     """
+    from fedgestalt.crypto.errors import CryptoError
+    from fedgestalt.exchange.errors import ExchangeError
     from fedgestalt.files import write_atomic
     from fedgestalt.serving.release import ReleaseError
     from fedgestalt.serving.server import serve
+    from fedgestalt.silo.config import SiteConfigError, load_site_config
 
+    try:
+        site = None if site_file is None else load_site_config(site_file)
+    except SiteConfigError as error:
+        raise click.ClickException(str(error)) from error
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     if not _is_loopback(host):
@@ -62,9 +69,20 @@ def command(folder: Path, host: str, port: int, site_file: Path | None, ready_fi
 
     def load() -> Analyses:
         from fedgestalt.serving.analyses import Analyses
+        from fedgestalt.serving.federation import HubFederation
         from fedgestalt.serving.release import load_release
 
-        return Analyses(load_release(folder), None)
+        if site is None:
+            return Analyses(load_release(folder), None)
+        release = load_release(folder, site.hub_key)
+        if release.silo != site.name:
+            raise ReleaseError(
+                f"{folder}: the release of {release.silo}, {site_file} is {site.name}'s. Give the two of one site."
+            )
+        try:
+            return Analyses(release, HubFederation.of_site(site, release.epoch))
+        except (CryptoError, ExchangeError) as error:
+            raise ReleaseError(f"{site_file}: {error}") from error
 
     def ready(bound: int) -> None:
         click.echo(f"Photos are answered at http://{host}:{bound}/v1/analyses", err=True)

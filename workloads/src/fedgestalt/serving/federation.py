@@ -16,6 +16,13 @@ import anyio.to_thread
 import numpy as np
 from numpy.typing import NDArray
 
+from fedgestalt.crypto.keys import Identity
+from fedgestalt.exchange.epochs.client import EpochClient
+from fedgestalt.exchange.errors import RefusedError, UnreachableError, UntrustedExchangeError
+from fedgestalt.exchange.tokens import KeyCredential, Role
+from fedgestalt.flake.index import Match
+from fedgestalt.silo.config import SiteConfig
+
 _log = logging.getLogger(__name__)
 TIMEOUT = 2.0
 """Seconds after which an answer does without the federation."""
@@ -33,27 +40,10 @@ class Absence(StrEnum):
 
 
 @dataclass(frozen=True)
-class FederatedMatch:
-    """One line of the hub's answer.
-
-    Attributes:
-        rank: from 1.
-        token: the syndrome's label token, 16 bytes.
-        band: how near, 1 (nearest) to 4.
-        handle: the nearest case's opaque handle, 16 bytes.
-    """
-
-    rank: int
-    token: bytes
-    band: int
-    handle: bytes
-
-
-@dataclass(frozen=True)
 class FederatedAnswer:
-    """The hub's answer: at most 30 lines, best first, and what is left of the silo's budget (None: not said)."""
+    """The hub's answer: at most 30 tokens, best first, and how many queries the silo has left (None: not said)."""
 
-    matches: tuple[FederatedMatch, ...]
+    matches: tuple[Match, ...]
     budget_left: int | None = None
 
 
@@ -77,6 +67,44 @@ class Federation(Protocol):
             FederationAbsent: no answer, and why.
         """
         ...
+
+
+class HubFederation:
+    """The query service beside the hub's exchange, asked for one epoch."""
+
+    def __init__(self, client: EpochClient, epoch: str) -> None:
+        """``epoch``: hex."""
+        self._client, self._epoch = client, epoch
+
+    @classmethod
+    def of_site(cls, site: SiteConfig, epoch: str, timeout: float = TIMEOUT) -> HubFederation:
+        """Ask as a site, with its identity; retries end after ``timeout`` seconds.
+
+        Raises:
+            KeyFileError: the identity cannot be read.
+            ExchangeError: the exchange's URL or certificate file is unusable.
+        """
+        credential = KeyCredential(Identity.load(site.identity_file), Role.SILO, site.name, site.hub_key)
+        return cls(EpochClient(site.exchange_url, site.ca_file, credential, deadline=timeout), epoch)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    def ask(self, row: NDArray[np.float64]) -> FederatedAnswer:
+        """As `Federation.ask`."""
+        try:
+            answer = self._client.query(self._epoch, row)
+        except RefusedError as error:
+            raise FederationAbsent(
+                Absence.REFUSED, f"the hub refused ({error.code}). {error.fix}", str(error.code)
+            ) from None
+        except UnreachableError:
+            raise FederationAbsent(Absence.UNREACHABLE, "the hub does not answer") from None
+        except UntrustedExchangeError:
+            raise FederationAbsent(Absence.INVALID, "the hub's answer is not one of the protocol") from None
+        # A query is a row as well: whichever budget ends first.
+        return FederatedAnswer(answer.matches, min(answer.left.queries, answer.left.rows))
 
 
 class Asking:
