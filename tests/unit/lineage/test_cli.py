@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import rfc8785
 from click.testing import CliRunner, Result
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -16,7 +15,6 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from fedgestalt.cli.main import main
 from fedgestalt.crypto.encoding import encode
 from fedgestalt.lineage import Proof, ReleaseStore
-from fedgestalt.lineage.bundle import check_bundle
 from fedgestalt.secagg.messages import sign
 
 from .conftest import Released
@@ -102,7 +100,15 @@ def test_show_names_the_parent_and_the_older_epoch_of_an_adopted_release(
     [
         ('{"rotationDue": true, "tombstones": 2}', "RotationDue: 2 case(s) withdrawn"),
         ('{"rotationDue": false, "tombstones": 0}', "not due"),
+        (
+            '{"rotationDue": [{"cause": "Withdrawal", "silo": "west", "since": 1.0}]}',
+            "RotationDue: Withdrawal of west",
+        ),
+        ('{"rotationDue": [], "tombstones": 0}', "not due"),
+        ('{"rotationDue": [7]}', "not known"),
+        ('{"rotationDue": [{"cause": "\\u001b", "silo": "west"}]}', "not known"),
         ('{"rotationDue": "yes"}', "not known"),
+        ("[]", "not known"),
         ("{", "not known"),
     ],
 )
@@ -129,6 +135,16 @@ def test_verify_says_what_it_took_on_trust_and_strict_refuses_it(work: Path, rel
     assert done.output.count("not pinned:") == 2
     assert "as far as keys were pinned" in done.output
     assert run("verify", name_of(release), "--dir", work, "--strict").exit_code == 1
+
+
+def test_a_newcomer_compares_with_the_parents_manifest_that_it_kept(
+    tmp_path: Path, keys: list[str | Path], release: Released, adopted: Released, rotated: Released
+) -> None:
+    for kept, code in ((release.manifest, 0), (rotated.manifest, 1), (None, 1)):
+        site = tmp_path / f"kept-{len(list(tmp_path.iterdir()))}"
+        files = {} if kept is None else {"parent.json": kept}
+        ReleaseStore(site / "releases").put(adopted.manifest, adopted.computation, adopted.proof, files=files)
+        assert run("verify", "demo", "--dir", site, *keys, "--strict").exit_code == code
 
 
 def test_a_silo_checks_against_the_hub_key_that_it_pinned(tmp_path: Path, release: Released) -> None:
@@ -182,53 +198,6 @@ def test_wrong_usage_ends_with_2_and_says_what_there_is(
     missing = run("show", "nothing", "--dir", work)
     assert missing.exit_code == 2
     assert "(demo)" in missing.output
-
-
-def bundled(release: Released, folder: Path) -> tuple[Released, Path]:
-    """A bundle's folder, and the release with a manifest that names it (no proof fits that any more)."""
-    folder.mkdir()
-    members = []
-    for name in ("m0", "frozen"):
-        weights = f"weights of {name}".encode()
-        (folder / f"{name}.safetensors").write_bytes(weights)
-        digest = f"sha256:{hashlib.sha256(weights).hexdigest()}"
-        members.append({"name": name, "file": f"{name}.safetensors", "digest": digest})
-    (folder / "manifest.json").write_bytes(rfc8785.dumps({"members": members}))
-    document = json.loads(release.manifest)
-    plain = hashlib.sha256((folder / "manifest.json").read_bytes()).hexdigest()
-    document["bundle"] = {"digest": hashlib.sha256(b"sealed").hexdigest(), "plain": f"sha256:{plain}"}
-    return replace(release, manifest=rfc8785.dumps(document)), folder
-
-
-def test_a_whole_bundle_has_no_problem_and_each_alteration_has_one(tmp_path: Path, release: Released) -> None:
-    altered, made = bundled(release, tmp_path / "made")
-    stored = ReleaseStore(tmp_path / "releases").put(
-        altered.manifest,
-        altered.computation,
-        altered.proof,
-        files={"bundle": made, "bundle.sealed": b"sealed"},
-    )
-    bundle, manifest = stored.folder / "bundle", stored.manifest
-    assert check_bundle(stored.folder, manifest) == []
-
-    def one(named: str) -> None:
-        (problem,) = check_bundle(stored.folder, manifest)
-        assert problem.finding == "BundleMismatch"
-        assert named in problem.detail
-
-    (bundle / "stray").write_bytes(b"")
-    one("stray")
-    (bundle / "stray").unlink()
-    (bundle / "m0.safetensors").write_bytes(b"other weights")
-    one("m0.safetensors")
-    (bundle / "m0.safetensors").unlink()
-    one("missing")
-    (bundle / "m0.safetensors").write_bytes(b"weights of m0")
-    (stored.folder / "bundle.sealed").write_bytes(b"other")
-    one("bundle.sealed")
-    (stored.folder / "bundle.sealed").unlink()
-    (bundle / "manifest.json").write_bytes(b"{}")
-    one("not the bundle")
 
 
 def test_verify_with_bundle_fails_where_there_is_none(

@@ -34,10 +34,17 @@ _UNDONE: Final = (
 
 @dataclass(frozen=True)
 class EpochState:
-    """Whether withdrawals make a rotation due, as the silo or hub beside the release recorded it."""
+    """What has become of the release's epoch, as the silo or hub beside it recorded it.
+
+    Attributes:
+        rotation_due: whether a Rotate round is due.
+        causes: why, where recorded.
+        tombstones: withdrawn cases; None where not recorded.
+    """
 
     rotation_due: bool
-    tombstones: int
+    causes: tuple[str, ...]
+    tombstones: int | None
 
 
 def show(console: Console, release: StoredRelease) -> None:
@@ -70,18 +77,24 @@ def show(console: Console, release: StoredRelease) -> None:
 
 
 def read_epoch(release: StoredRelease) -> EpochState | None:
-    """What ``epoch.json`` beside the release says; None if there is none or it cannot be read."""
+    """What ``epoch.json`` beside the release says; None if there is none or it cannot be read.
+
+    ``rotationDue`` is a boolean, or the exchange's list of causes; ``tombstones`` may be absent.
+    """
     path = release.folder / EPOCH
     try:
         if path.stat().st_size > _EPOCH_LIMIT:
             return None
         content = json.loads(path.read_bytes())
-        due, tombstones = content["rotationDue"], content["tombstones"]
-    except (OSError, ValueError, KeyError, TypeError):
+        due, tombstones = content["rotationDue"], content.get("tombstones")
+        causes = tuple(f"{c['cause']} of {c['silo']}" for c in due) if isinstance(due, list) else ()
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    if type(due) is not bool or type(tombstones) is not int:
+    if not isinstance(due, bool | list) or not (tombstones is None or type(tombstones) is int):
         return None
-    return EpochState(due, tombstones)
+    if not all(cause.isprintable() for cause in causes):
+        return None
+    return EpochState(bool(due), causes, tombstones)
 
 
 def evaluation_table(release: StoredRelease) -> EvaluationTable | None:
@@ -125,11 +138,12 @@ def _epoch_note(manifest: Manifest) -> str:
 def _rotation(release: StoredRelease) -> str:
     state = read_epoch(release)
     if state is None:
-        return "not known here (no epoch.json beside the release)"
-    withdrawn = f"{state.tombstones} case(s) withdrawn"
-    if state.rotation_due:
-        return f"[bold red]RotationDue[/]: {withdrawn}; create a round with operation Rotate"
-    return f"not due, {withdrawn}"
+        return "not known here (no readable epoch.json beside the release)"
+    withdrawn = [] if state.tombstones is None else [f"{state.tombstones} case(s) withdrawn"]
+    if not state.rotation_due:
+        return ", ".join(["not due", *withdrawn])
+    why = escape("; ".join([*withdrawn, *state.causes]) or "cause not recorded")
+    return f"[bold red]RotationDue[/]: {why}. Create a round with operation Rotate"
 
 
 def _roster(manifest: Manifest) -> Table:

@@ -126,7 +126,7 @@ def verify_command(
             release.read(PROOF),
             hub_key=key,
             identities=known,
-            parent=_parent(release.folder.parent, release.manifest.parents),
+            parent=_parent(release),
         )
         signers, unpinned = result.signers, result.unpinned
     except VerificationError as error:
@@ -144,7 +144,7 @@ def verify_command(
         click.echo(f"{name}: NOT verified, {len(problems)} problem(s)", err=True)
         raise SystemExit(1)
     if unpinned and strict:
-        click.echo(f"{name}: consistent, but not verified: keys are not pinned (--strict)", err=True)
+        click.echo(f"{name}: consistent, but not verified: not everything is pinned (--strict)", err=True)
         raise SystemExit(1)
     for parent in release.manifest.parents:
         click.echo(f"{name}: continues {parent[:12]}, which has a proof of its own: verify it, too", err=True)
@@ -179,14 +179,15 @@ def _resolve(reference: str, directory: Path | None) -> StoredRelease:
         raise click.UsageError(str(error)) from error
 
 
-def _parent(folder: Path, parents: tuple[str, ...]) -> bytes | None:
-    """The parent's manifest, if it lies beside the release."""
-    from fedgestalt.lineage import StoreError
-    from fedgestalt.lineage.store import MANIFEST, ReleaseStore
+def _parent(release: StoredRelease) -> bytes | None:
+    """The parent's manifest, if it lies in the same store, or as `parent.json` beside a newcomer's first release."""
+    from fedgestalt.lineage import ReleaseStore, StoreError
+    from fedgestalt.lineage.store import MANIFEST, PARENT
 
-    for digest in parents:
+    for digest in release.manifest.parents:
         try:
-            return ReleaseStore(folder).get(digest).read(MANIFEST)
+            return ReleaseStore(release.folder.parent).get(digest).read(MANIFEST)
         except StoreError:
             continue
-    return None
+    kept = release.folder / PARENT
+    return kept.read_bytes() if kept.is_file() else None

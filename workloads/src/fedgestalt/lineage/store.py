@@ -21,6 +21,7 @@ MANIFEST: Final = "manifest.json"
 COMPUTATION: Final = "computation.json"
 PROOF: Final = "proof.cbor"
 SEALED: Final = "bundle.sealed"
+PARENT: Final = "parent.json"
 LEAST_PREFIX: Final = 4
 _PARTS: Final = (MANIFEST, COMPUTATION, PROOF)
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
