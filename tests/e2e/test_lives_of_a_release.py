@@ -16,6 +16,9 @@ from .numeric_federation import SILOS, federation, load, rounds_on
 pytestmark = pytest.mark.slow
 
 
+NEWCOMER = "centre"
+
+
 def digest_of(outcome: Any) -> str:
     return str(outcome.status["releaseDigest"])
 
@@ -28,7 +31,8 @@ def life(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     assert first.phase == "Succeeded", first.status
     rotated = rounds_on(folder, "rotated", "Rotate", digest_of(first), SILOS[:3]).run()
     trained = rounds_on(folder, "trained-on", "Train", digest_of(first), SILOS).run()
-    return {"folder": folder, "first": first, "rotated": rotated, "trained": trained}
+    adopted = rounds_on(folder, "adopted", "Adopt", digest_of(first), [NEWCOMER, *SILOS]).run()
+    return {"folder": folder, "first": first, "rotated": rotated, "trained": trained, "adopted": adopted}
 
 
 def test_hub_and_silos_keep_the_same_release_which_verifies_offline(life: dict[str, Any]) -> None:
@@ -90,3 +94,28 @@ def test_training_on_continues_under_a_new_epoch(life: dict[str, Any]) -> None:
     assert trained["parents"] == [digest_of(life["first"])]
     assert trained["epoch"] != first["epoch"]
     assert Path(life["folder"] / "federation" / "hub" / "releases" / digest_of(life["trained"])).is_dir()
+
+
+def test_a_newcomer_gets_the_extractor_and_the_epoch_without_training(life: dict[str, Any]) -> None:
+    first, adopted = life["first"].manifest, life["adopted"].manifest
+    assert life["adopted"].phase == "Succeeded", life["adopted"].status
+    assert adopted["epoch"] == first["epoch"]
+    assert adopted["bundle"] == first["bundle"]
+    assert sorted(adopted["roster"]) == sorted([NEWCOMER, *SILOS])
+    assert adopted["rows"]["west"] == first["rows"]["west"]
+    layout = Layout(life["folder"] / "federation")
+    keys = [
+        load(layout.silo(name) / "releases" / digest_of(life["adopted"]) / "keys.json")
+        for name in (NEWCOMER, "west")
+    ]
+    assert keys[0] == keys[1]
+
+
+def test_only_the_newcomers_blocks_of_the_kernel_are_computed(life: dict[str, Any]) -> None:
+    layout = Layout(life["folder"] / "federation")
+    results = {path.parent.name: load(path) for path in layout.jobs.glob("*kernel*/result.json")}
+    uid = life["adopted"].uid[:8]
+    adopted = next(found for name, found in results.items() if uid in name)
+    assert adopted["blocks"] == len(SILOS) + 1, "the newcomer's tests against each gallery"
+    first = next(found for name, found in results.items() if life["first"].uid[:8] in name)
+    assert first["blocks"] == len(SILOS) ** 2

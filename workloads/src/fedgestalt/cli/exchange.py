@@ -61,6 +61,7 @@ def serve(
     ready_file: Path | None,
 ) -> None:
     """Serve the board over TLS until SIGTERM or SIGINT."""
+    from fedgestalt.exchange.epochs.store import EpochStore
     from fedgestalt.exchange.server.app import ServerSettings, create_app
     from fedgestalt.exchange.server.serve import serve as run
 
@@ -80,7 +81,7 @@ def serve(
     except (CryptoError, ExchangeError) as error:
         raise click.ClickException(str(error)) from error
     try:
-        app = create_app(ServerSettings(hub_key=key, silos=silos), storage)
+        app = create_app(ServerSettings(hub_key=key, silos=silos), storage, EpochStore(directory / "epochs"))
         run(app, host=host, port=port, certificate=tls_cert, key=tls_key, ready=ready)
     except ssl.SSLError as error:
         raise click.ClickException(

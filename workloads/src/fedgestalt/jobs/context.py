@@ -11,6 +11,7 @@ from typing import Any
 
 from fedgestalt.exchange.chain import MemoryChainState
 from fedgestalt.exchange.client import BoardClient
+from fedgestalt.exchange.epochs.client import EpochClient
 from fedgestalt.exchange.tokens import FileCredential
 from fedgestalt.files import write_atomic
 from fedgestalt.secagg.computation import Computation
@@ -28,6 +29,7 @@ class JobContext:
     """The environment of a job (docs/reference/workload-contract.md)."""
 
     client: BoardClient
+    epochs: EpochClient
     round: str
     enrolment: int
     hub_key: bytes
@@ -64,8 +66,14 @@ class JobContext:
             for name, value in os.environ.items()
             if name.startswith("FEDGESTALT_")
         }
+        epochs = EpochClient(
+            need("FEDGESTALT_EXCHANGE_URL"),
+            Path(need("FEDGESTALT_EXCHANGE_CA")),
+            FileCredential(Path(need("FEDGESTALT_TOKEN_FILE"))),
+        )
         return cls(
             client,
+            epochs,
             need("FEDGESTALT_ROUND"),
             int(need("FEDGESTALT_ENROLMENT")),
             hub_key,

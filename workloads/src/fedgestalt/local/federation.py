@@ -18,6 +18,7 @@ import yaml
 from fedgestalt.evaluation import EvaluationTable
 from fedgestalt.exchange.chain import FileChainState
 from fedgestalt.exchange.client import BoardClient
+from fedgestalt.exchange.epochs.client import EpochClient
 from fedgestalt.exchange.registry import RegisteredSilo, write_registry
 from fedgestalt.exchange.tls import make_tls
 from fedgestalt.exchange.tokens import JOB_LIFETIME, KeyCredential, Role, mint
@@ -204,9 +205,12 @@ class LocalFederation:
             hub_key=self._hub_key.public,
             state=FileChainState(layout.hub / "chain"),
         )
+        credential = KeyCredential(self._hub_key, Role.HUB, HUB, self._hub_key.public)
+        epochs = EpochClient(url, self._tls.ca, credential)
         hub = Hub(
             self.round,
             client=client,
+            epochs=epochs,
             key=self._hub_key,
             jobs=jobs,
             silos=self._identities,
@@ -251,6 +255,7 @@ class LocalFederation:
         finally:
             jobs.stop()
             client.close()
+            epochs.close()
             self.stop()
 
     def _job_token(self) -> str:

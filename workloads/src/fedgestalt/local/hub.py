@@ -17,6 +17,7 @@ from typing import Any
 
 from fedgestalt.crypto.keys import Identity
 from fedgestalt.exchange.client import BoardClient
+from fedgestalt.exchange.epochs.client import EpochClient
 from fedgestalt.exchange.view import BoardView
 from fedgestalt.files import write_atomic
 from fedgestalt.local.jobs import JobRunner
@@ -60,6 +61,7 @@ class Hub:
         round: FederationRound,
         *,
         client: BoardClient,
+        epochs: EpochClient,
         key: Identity,
         jobs: JobRunner,
         silos: Mapping[str, bytes],
@@ -69,7 +71,7 @@ class Hub:
         """``silos`` maps names to identity keys; ``vocabulary`` is the JSON whose digest the round names."""
         self.round, self._client, self._key, self._jobs = round, client, key, jobs
         self._identities, self._vocabulary, self._directory = dict(silos), vocabulary, directory
-        self._releases = HubReleases(directory / "releases", client)
+        self._releases = HubReleases(directory / "releases", client, epochs)
         self._base = self._releases.base(round.spec)
         self._messages: list[Message] = []
         self.uid = round.metadata.uid
@@ -189,7 +191,7 @@ class Hub:
 
     def _published(self) -> bool:
         released = next((e for e in self.entries if e.kind == Kind.RELEASED), None)
-        return released is not None and self._releases.has(released.body["digest"].hex())
+        return released is not None and self._releases.published(released.body["digest"].hex())
 
     # ------------------------------------------------------------------ acting
 

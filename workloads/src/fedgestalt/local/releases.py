@@ -9,19 +9,23 @@ from pathlib import Path
 from typing import Any
 
 from fedgestalt.exchange.client import BoardClient
+from fedgestalt.exchange.epochs.client import EpochClient
+from fedgestalt.files import write_atomic
 from fedgestalt.lineage import ReleaseStore, StoreError, collect
 from fedgestalt.lineage.store import COMPUTATION, MANIFEST, PROOF, SEALED
 from fedgestalt.secagg.messages import Kind, Message
 from fedgestalt_operator.plan.types import BaseRelease
 
 VOCABULARY = "vocabulary.json"
+PUBLISHED = "published"
+"""Written last: publishing that was cut short begins anew, and every step of it may be repeated."""
 
 
 class HubReleases:
     """The hub's release store, between the board and the planner."""
 
-    def __init__(self, folder: Path, client: BoardClient) -> None:
-        self._store, self._client = ReleaseStore(folder), client
+    def __init__(self, folder: Path, client: BoardClient, epochs: EpochClient) -> None:
+        self._store, self._client, self._epochs = ReleaseStore(folder), client, epochs
 
     def base(self, spec: Mapping[str, Any]) -> BaseRelease | None:
         """The release that a round's spec names; None if it names none or the hub does not have it."""
@@ -47,19 +51,32 @@ class HubReleases:
             digests.append(digest)
         return digests
 
-    def has(self, digest: str) -> bool:
-        """Whether a release is kept."""
-        try:
-            self._store.get(digest)
-        except StoreError:
-            return False
-        return True
+    def published(self, digest: str) -> bool:
+        """Whether a release is kept and its gallery is with the query service."""
+        return (self._store.folder / digest / PUBLISHED).exists()
 
     def publish(self, round_uid: str, digest: str, messages: Sequence[Message], vocabulary: bytes) -> None:
-        """Keep a release beyond its round."""
+        """Keep a release beyond its round, and answer queries from its gallery. Repeating it is harmless."""
         manifest = self._client.download(round_uid, digest)
         first = next(m for m in messages if m.slot.kind is Kind.COMPUTATION)
         sealed = json.loads(manifest)["bundle"]["digest"]
         files = {SEALED: self._client.download(round_uid, sealed), VOCABULARY: vocabulary}
         computation = self._client.download(round_uid, first.blobs[0])
         self._store.put(manifest, computation, collect(messages), files=files)
+        self._serve(round_uid, digest, json.loads(manifest), messages)
+
+    def _serve(
+        self, round_uid: str, digest: str, manifest: Mapping[str, Any], messages: Sequence[Message]
+    ) -> None:
+        """Give the gallery to the query service; the round's own rows, tests among them, go."""
+        epoch = manifest["epoch"]
+        self._epochs.open(epoch, digest, sorted(manifest["roster"]))
+        closed = next(m for m in reversed(messages) if m.slot.kind is Kind.ROWS_CLOSED)
+        for message in messages:
+            if message.slot.kind is not Kind.ROWS or message.slot.enrolment != closed.slot.enrolment:
+                continue
+            owner, rows = message.slot.sender, message.blobs[0]
+            if owner in closed.body["silos"]:
+                self._epochs.take_rows(epoch, owner, round_uid=round_uid, digest=rows)
+            self._client.delete_blob(round_uid, rows)
+        write_atomic(self._store.folder / digest / PUBLISHED, b"")

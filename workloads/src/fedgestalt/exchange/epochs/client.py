@@ -153,6 +153,10 @@ class EpochClient:
         response = self._transport.request("POST", f"/epochs/{epoch}/rows/{owner}", json=content)
         return parse_taken(response.content)
 
+    def gallery(self, epoch: str, owner: str) -> SiloRows:
+        """The masked gallery of one owner (without tests, in one split); for the hub and its jobs."""
+        return SiloRows.decode(self._transport.request("GET", f"/epochs/{epoch}/gallery/{owner}").content)
+
     def delete(self, epoch: str) -> None:
         """End an epoch: its rows go. Idempotent."""
         self._transport.request("DELETE", f"/epochs/{epoch}")

@@ -21,7 +21,8 @@ from fedgestalt.exchange.errors import BudgetSpentError, Code, refused
 from fedgestalt.flake.errors import FlakeError
 from fedgestalt.flake.index import GalleryIndex, Match
 from fedgestalt.flake.mask import UNIT_TOLERANCE
-from fedgestalt.flake.rows import RowLimits, SiloRows
+from fedgestalt.flake.rows import GalleryRows, RowLimits, SiloRows, TestRows, UndiagnosedRows
+from fedgestalt.flake.tokens import TOKEN_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +195,27 @@ class EpochService:
                 index.put(owner, cases.rows, cases.tokens, cases.handles)
             self._indexes[epoch] = index
         return index
+
+    def gallery(self, epoch: str, owner: str) -> bytes:
+        """An owner's gallery for the kernel job of an Adopt round: the encoding of `SiloRows`, in one split, no tests.
+
+        Raises:
+            RefusedError: EpochUnknown, EpochEmpty.
+        """
+        setup = require_rows(self.store.record(epoch))
+        found = [cases for name, cases in self.store.gallery(epoch, setup.width) if name == owner]
+        rows = np.concatenate([np.empty((0, setup.width)), *(cases.rows for cases in found)])
+        none = np.empty((0, TOKEN_BYTES), dtype=np.uint8)
+        handles = np.concatenate([none, *(cases.handles for cases in found)])
+        tokens = np.concatenate([none, *(cases.tokens for cases in found if cases.tokens is not None)])
+        empty = rows[:0]
+        return SiloRows(
+            setup.fingerprint,
+            1,
+            GalleryRows(rows, tokens, handles, np.ones(len(rows), dtype=np.uint32)),
+            TestRows(empty, none, np.empty(0, dtype=np.uint32)),
+            UndiagnosedRows(empty, none),
+        ).encode()
 
     @contextmanager
     def _spending(self, epoch: str, silo: str, now: float) -> Iterator[None]:

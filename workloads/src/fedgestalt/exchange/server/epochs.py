@@ -150,6 +150,16 @@ async def add_rows(
     return _taken(await run_in_threadpool(service.add, epoch, caller.name, caller.identity, data, now=now))
 
 
+@router.get("/epochs/{epoch}/gallery/{owner}")
+async def get_gallery(epoch: str, owner: str, service: Service, caller: Authenticated) -> Response:
+    """The masked gallery of one owner, for the hub's kernel job: newcomers are compared with it."""
+    require_role(caller, Role.HUB, Role.JOB)
+    if not DIGEST.fullmatch(epoch):
+        raise refused(Code.INVALID, "an epoch is named by 64 lower-case hex digits")
+    data = await run_in_threadpool(service.gallery, epoch, owner)
+    return Response(data, media_type="application/octet-stream", headers={"Cache-Control": "no-store"})
+
+
 @router.post("/epochs/{epoch}/queries")
 async def ask(
     epoch: str,
