@@ -90,7 +90,7 @@ class Site:
         return load_release(self.folder)
 
     def hub(self) -> Hub:
-        return Hub(self.others, self.release.width)
+        return Hub(self.others, self.release.frame.width)
 
 
 class Hub:

@@ -57,7 +57,7 @@ def test_only_the_rotated_row_leaves(site: Site, serve: Serve) -> None:
     serve(hub).post("/v1/analyses", content=jpeg(rendered(3, 1, 0)), headers=JPEG)
     (row,) = hub.asked
     embedding = site.own.embeddings[site.own.names.index(f"{CLASSES[3].name}-1.jpg")]
-    expected = rotate(embedding[None], Frame.derive(FRAME, len(embedding), site.release.width))[0]
+    expected = rotate(embedding[None], Frame.derive(FRAME, len(embedding), site.release.frame.width))[0]
     # The gallery's photo was not compressed, the query is a JPEG of it.
     assert row.shape == expected.shape
     assert float(row @ expected) > 0.95
@@ -205,3 +205,9 @@ def test_a_syndromes_score_is_its_nearest_photo_and_ties_go_by_name() -> None:
         ("S:c", 0.0, 3),
     ]
     assert len(gallery.nearest(rows[0], top=2)) == 2
+
+
+def test_a_newcomer_without_cases_has_an_empty_list() -> None:
+    gallery = LocalGallery(np.zeros((0, 4)), np.array([], dtype="U1"), np.zeros((0, 16), dtype=np.uint8))
+    assert gallery.nearest(np.array([1.0, 0.0, 0.0, 0.0])) == ()
+    assert gallery.size == 0

@@ -104,7 +104,7 @@ def federation(site: Site, exchange: Exchange) -> Iterator[HubFederation]:
 def _fill(site: Site, exchange: Exchange, queries: int) -> None:
     exchange.open(site.epoch, queries)
     for owner, cases in ((site.release.silo, site.own), ("other", site.others)):
-        exchange.give(site.epoch, owner, cases, site.release.width)
+        exchange.give(site.epoch, owner, cases, site.release.frame.width)
 
 
 def test_a_photo_finds_the_other_silos_cases_through_the_hub(
@@ -146,7 +146,7 @@ def test_the_command_refuses_another_sites_release(site: Site, exchange: Exchang
 
 def test_an_epoch_that_the_hub_does_not_have_is_a_refusal(site: Site, federation: HubFederation) -> None:
     with pytest.raises(FederationAbsent) as caught:
-        federation.ask(np.eye(1, site.release.width)[0])
+        federation.ask(np.eye(1, site.release.frame.width)[0])
     assert (caught.value.reason, caught.value.cause) == (Absence.REFUSED, "EpochUnknown")
 
 
@@ -156,6 +156,6 @@ def test_an_exchange_that_is_not_there_is_unreachable(site: Site, exchange: Exch
     absent = dataclasses.replace(exchange.site, exchange_url=f"https://127.0.0.1:{port}")
     federation = HubFederation.of_site(absent, site.epoch, timeout=0.1)
     with pytest.raises(FederationAbsent) as caught:
-        federation.ask(np.eye(1, site.release.width)[0])
+        federation.ask(np.eye(1, site.release.frame.width)[0])
     federation.close()
     assert caught.value.reason is Absence.UNREACHABLE

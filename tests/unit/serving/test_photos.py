@@ -1,5 +1,6 @@
 """What a photo may be, and what is said of one that is not fit."""
 
+import asyncio
 import io
 import tempfile
 from collections.abc import Iterator
@@ -10,8 +11,11 @@ import pytest
 from fastapi.testclient import TestClient
 from numpy.typing import NDArray
 from PIL import Image
+from starlette.requests import Request
 
 from fedgestalt.faces.quality import REMEDIES, Finding
+from fedgestalt.serving import uploads
+from fedgestalt.serving.problems import Code, Problem
 from fedgestalt.serving.uploads import MAX_BYTES
 
 from .conftest import CLASSES, JPEG, Serve, jpeg, rendered
@@ -144,6 +148,31 @@ def test_the_limit_holds_without_a_stated_length(client: TestClient) -> None:
 
     answer = client.post(URL, content=chunks(), headers=JPEG)
     assert answer.json()["code"] == "PhotoTooLarge"
+
+
+def _arriving(*messages: dict[str, object]) -> Request:
+    """A request whose body comes in these messages, and then nothing."""
+    waiting = list(messages)
+
+    async def receive() -> dict[str, object]:
+        if not waiting:
+            await asyncio.Event().wait()
+        return waiting.pop(0)
+
+    headers = [(b"content-type", b"image/jpeg")]
+    return Request({"type": "http", "method": "POST", "path": URL, "headers": headers}, receive)
+
+
+def test_an_upload_that_stops_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uploads, "TIMEOUT", 0.01)
+    begun = {"type": "http.request", "body": b"\xff\xd8\xff", "more_body": True}
+    for messages, code in (
+        ((begun,), Code.UPLOAD_TIMED_OUT),
+        ((begun, {"type": "http.disconnect"}), Code.INVALID),
+    ):
+        with pytest.raises(Problem) as caught:
+            asyncio.run(uploads.read_photo(_arriving(*messages)))
+        assert caught.value.code is code
 
 
 def test_a_large_form_is_never_spooled_to_disk(

@@ -36,12 +36,12 @@ _TOP: Final = 30
 
 @dataclass(frozen=True)
 class _Seen:
-    """What the networks and the own gallery say of a photo; ``row`` is what may leave."""
+    """What the networks and the own gallery say of a photo; ``row`` is what may leave, if there is whom to ask."""
 
     face: Portrait
     local: list[answers.Candidate]
     gallery: int
-    row: NDArray[np.float64]
+    row: NDArray[np.float64] | None
 
 
 class Analyses:
@@ -122,13 +122,14 @@ class Analyses:
             self._candidate(rank, case.syndrome, band(case.cosine), "local", case.handle)
             for rank, case in enumerate(gallery.nearest(embedding, _TOP), 1)
         ]
-        return _Seen(face, candidates, gallery.size, self.release.rotate(embedding))
+        row = None if self._asking is None else self.release.rotate(embedding)
+        return _Seen(face, candidates, gallery.size, row)
 
     async def _federated(
-        self, row: NDArray[np.float64], notices: list[answers.Notice]
+        self, row: NDArray[np.float64] | None, notices: list[answers.Notice]
     ) -> answers.Federated | None:
         try:
-            if self._asking is None:
+            if self._asking is None or row is None:
                 raise FederationAbsent(Absence.NOT_CONFIGURED, "the service was started without --site")
             answer = await self._asking.ask(row)
         except FederationAbsent as absent:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import traceback
 from collections.abc import Callable
 
 from anyio import to_thread
@@ -31,7 +32,8 @@ class Loading:
             self.failure = str(error)
         except Exception as error:
             self.failure = f"the release could not be loaded ({type(error).__name__})"
-            _log.error("%s", self.failure, exc_info=error)  # nothing of a patient is here yet
+            # The places without the message, which may quote a label of the gallery.
+            _log.error("%s\n%s", self.failure, "".join(traceback.format_tb(error.__traceback__)))
         ended()
 
     @property
