@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from fedgestalt.crypto.keys import Identity
+from fedgestalt.exchange.epochs.client import EpochClient
+from fedgestalt.exchange.tokens import KeyCredential, Role
+from fedgestalt.flake import Frame, label_token
 from fedgestalt.lineage import ReleaseStore, verify
+from fedgestalt.local.exchange import LocalExchange
 from fedgestalt.local.setup import Layout
+from fedgestalt.silo.config import load_site_config
+from fedgestalt.silo.withdrawal import withdraw, withdrawn_photos
 
 from .numeric_federation import SILOS, federation, load, rounds_on
 
@@ -119,3 +127,58 @@ def test_only_the_newcomers_blocks_of_the_kernel_are_computed(life: dict[str, An
     assert adopted["blocks"] == len(SILOS) + 1, "the newcomer's tests against each gallery"
     first = next(found for name, found in results.items() if life["first"].uid[:8] in name)
     assert first["blocks"] == len(SILOS) ** 2
+
+
+@pytest.fixture(scope="module")
+def up(life: dict[str, Any]) -> Iterator[Layout]:
+    """The exchange after the rounds: hospitals ask, cases are withdrawn."""
+    layout = Layout(life["folder"] / "federation")
+    exchange = LocalExchange(layout)
+    exchange.register()
+    child = exchange.start()
+    yield layout
+    child.stop()
+
+
+def asked(layout: Layout, silo: str, release: str, photo: int) -> tuple[list[str], str]:
+    """The CURIEs that the federation ranks for one of the silo's gallery photos, and that photo's syndrome."""
+    site = load_site_config(layout.silo(silo) / "site.json")
+    folder = site.releases / release
+    keys, vocabulary = load(folder / "keys.json"), load(folder / "vocabulary.json")
+    with np.load(folder / "gallery.npz", allow_pickle=False) as gallery:
+        embedding, syndrome = gallery["embeddings"][photo], str(gallery["syndromes"][photo])
+    row = embedding @ Frame.derive(bytes.fromhex(keys["frame"]), len(embedding), keys["width"]).matrix()
+    token = bytes.fromhex(keys["token"])
+    names = {label_token(token, curie): curie for curie in [*vocabulary["trained"], *vocabulary["rare"]]}
+    credential = KeyCredential(Identity.load(site.identity_file), Role.SILO, silo, site.hub_key)
+    with EpochClient(site.exchange_url, site.ca_file, credential) as client:
+        answer = client.query(load(folder / "release.json")["epoch"], row / np.linalg.norm(row))
+    return [names[match.token] for match in answer.matches], syndrome
+
+
+def test_the_newcomer_finds_the_others_cases_and_they_find_its(life: dict[str, Any], up: Layout) -> None:
+    release = digest_of(life["adopted"])
+    hits = 0
+    for silo in (NEWCOMER, "west"):
+        for photo in range(5):
+            ranked, syndrome = asked(up, silo, release, photo)
+            hits += syndrome in ranked[:2]
+    assert hits >= 7, "numeric embeddings lie near their syndrome's centre"
+
+
+def test_a_withdrawn_case_leaves_every_gallery_at_once(life: dict[str, Any], up: Layout) -> None:
+    site = load_site_config(up.silo("west") / "site.json")
+    release = site.releases / digest_of(life["adopted"])
+    with np.load(release / "gallery.npz", allow_pickle=False) as gallery:
+        photo, patient = str(gallery["photos"][0]), str(gallery["patients"][0])
+        before = len(gallery["photos"])
+    done = withdraw(site, patient)
+    assert photo in done.photos
+    assert done.rows > 0
+    assert done.releases
+    assert photo in withdrawn_photos(site)
+    with np.load(release / "gallery.npz", allow_pickle=False) as gallery:
+        assert photo not in set(gallery["photos"])
+        assert len(gallery["photos"]) < before
+    assert load(release / "epoch.json")["rotationDue"]
+    assert withdraw(site, patient).rows == 0, "repeating is harmless"

@@ -16,7 +16,7 @@ from fedgestalt.evaluation.protocol import KS, ROWS
 from fedgestalt.secagg.aggregate import Coordinates
 from fedgestalt.secagg.effects import Advanced, Effect, Summed
 from fedgestalt.secagg.kinds import EVALUATION, HUB, Kind
-from fedgestalt.secagg.messages import Slot, sign
+from fedgestalt.secagg.messages import RELEASE_PREFIX, Slot, sign
 from fedgestalt_operator.api.round import Operation
 from fedgestalt_operator.api.task import TaskPhase
 from fedgestalt_operator.plan import (
@@ -80,7 +80,7 @@ class ReleasingAgent(Agent):
         manifest = self.hub.decided(Kind.MANIFEST)
         if manifest and self.once("sign"):
             digest = manifest.body["digest"]
-            self.say(Kind.SIGN, {"digest": digest, "signature": self.session.sign(digest)})
+            self.say(Kind.SIGN, {"digest": digest, "signature": self.session.sign(RELEASE_PREFIX + digest)})
 
     def admit(self) -> None:
         newcomers = {

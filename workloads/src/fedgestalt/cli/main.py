@@ -23,6 +23,11 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "validate": ("fedgestalt.cli.validate", "Check resource documents against their schemas and rules."),
     "doctor": ("fedgestalt.cli.doctor", "Say what is missing on this machine and how to mend it."),
     "release": ("fedgestalt.cli.release", "List, show and verify releases."),
+    "up": (
+        "fedgestalt.cli.up",
+        "Keep a federation's exchange up on this machine, so that hospitals can ask.",
+    ),
+    "withdraw": ("fedgestalt.cli.withdraw", "Take a case out of the federation."),
     "serve": ("fedgestalt.cli.serve", "Answer photos with ranked syndromes, from one release."),
     "exchange": ("fedgestalt.cli.exchange", "Serve the board through which silos and hub speak."),
     "silo": ("fedgestalt.cli.silo", "The silo's agent: keys, protocol, spool."),

@@ -46,7 +46,7 @@ def discover(
     *,
     key: bytes,
     min_owners: int = MIN_OWNERS,
-    expected: float = 0.1,
+    expected: float = 0.3,
 ) -> list[Cluster]:
     """Find clusters of undiagnosed cases that reach over several owners, the strongest first.
 

@@ -1,17 +1,19 @@
 """The gallery of an epoch, held so that one masked query is answered in a few milliseconds, exactly.
 
 A query must give the order that `Kernel.rankings` gives: a token's score is its nearest row, scores are compared
-as multiples of 2^-40, equal ones ordered by token. Reading every row in float64 is twice the memory traffic that
-the answer needs, so the rows are held in float32 as well. One pass over those gives scores with a proven error
-bound, which leaves only the rows that could still be a token's nearest or be among the first tokens; these are
-scored again in float64. Memory: 12 bytes per number of a row, 72 KiB for a case of the paper's 6,144 numbers.
+as multiples of 2^-40, equal ones ordered by token. What it costs is memory traffic, so it looks at as little as it can:
+a first pass bounds every score from above and below, which leaves the rows that could still be a token's nearest or be
+among the first tokens; only these are scored in float64. The first pass reads a sketch of each row (`sketch`) where the
+gallery has leading directions, and if that leaves too many rows, the rows in float32.
+
+Memory: 12 bytes per number of a row and 4 per number of its sketch, 74 KiB for a case of the paper's 6,144 numbers.
 
 What leaves is ranks, coarse bands and opaque handles: no similarity (`bands` says why).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -23,11 +25,19 @@ from fedgestalt.flake.errors import FlakeError
 from fedgestalt.flake.frame import FINGERPRINT_BYTES, MAX_WIDTH
 from fedgestalt.flake.gram import ABSENT, RESOLUTION
 from fedgestalt.flake.mask import UNIT_TOLERANCE
+from fedgestalt.flake.shelf import Shelf
+from fedgestalt.flake.sketch import Sketch, product_error
 from fedgestalt.flake.tokens import TOKEN_BYTES
 
 #: The most tokens that one query is told.
 TOP: Final = 30
-_UNIT_ROUNDOFF: Final = 2.0**-24  # of float32
+# The sketch: its size, from how many rows and numbers on it is worth its making, from which share of rows on those that
+# it leaves cost more than a pass over all in float32, and what may be left out of the median row for it to be of use.
+_SKETCH: Final = 512
+_SKETCH_ROWS: Final = 2048
+_SAMPLE: Final = 1024
+_TOO_MANY: Final = 1 / 12
+_WORTHWHILE: Final = 0.35
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +71,12 @@ class GalleryIndex:
             )
         self.width = width
         self.fingerprint = fingerprint
-        self._shelves: dict[str, _Shelf] = {}
+        self._shelves: dict[str, Shelf] = {}
         self._columns: dict[bytes, int] = {}  # token -> column of the reduction; grows only
         self._tokens: list[bytes] = []
-        # Any order of summation in float32 stays within gamma = width u / (1 - width u) of the sum of absolute
-        # products (Higham, Accuracy and Stability of Numerical Algorithms, section 3.1), which is at most the
-        # product of the lengths; two more roundings come from the two conversions.
-        roundings = (width + 2) * _UNIT_ROUNDOFF
-        self._error = roundings / (1.0 - roundings) * (1.0 + UNIT_TOLERANCE) ** 2 + 2.0 / RESOLUTION
+        self._error = product_error(width)
+        self._sketch: Sketch | None = None
+        self._prepared = 0  # rows that were there when it was made, or was found to be of no use
 
     def __len__(self) -> int:
         return sum(len(shelf) for shelf in self._shelves.values())
@@ -103,7 +111,7 @@ class GalleryIndex:
         if len(set(names)) != len(names):
             raise FlakeError("a handle names two rows; give each photo its own handle")
         columns = np.array([self._column(token.tobytes()) for token in tokens], dtype=np.intp)
-        self._shelves.setdefault(owner, _Shelf(self.width)).put(rows, columns, names)
+        self._shelves.setdefault(owner, Shelf(self.width, self._sketch)).put(rows, columns, names)
 
     def remove(self, owner: str, handles: Iterable[bytes]) -> int:
         """Forget rows of an owner by handle and return how many were there."""
@@ -133,30 +141,76 @@ class GalleryIndex:
         shelves = [shelf for owner, shelf in self._shelves.items() if owner != exclude and len(shelf)]
         if not shelves:
             return ()
-        quick = row.astype(np.float32)
-        scores = [shelf.quick[: len(shelf)] @ quick for shelf in shelves]
-        best = np.full(len(self._tokens), -np.inf, dtype=np.float32)
-        for shelf, score in zip(shelves, scores, strict=True):
-            np.maximum.at(best, shelf.columns[: len(shelf)], score)
-        # A row can be its token's nearest only if its score is within two errors of that token's best, and a
-        # token can be among the first only if its best is within two errors of the last of them.
-        floor = best.astype(np.float64) - 2.0 * self._error
-        if len(best) > top:
-            last = float(np.partition(best, len(best) - top)[len(best) - top])
-            floor[best < last - 2.0 * self._error] = np.inf
-        exact = np.full(len(best), ABSENT, dtype=np.int64)
+        survivors = self._by_sketch(shelves, row, top)
+        if survivors is None:
+            quick = row.astype(np.float32)
+            scores = [shelf.quick[: len(shelf)] @ quick for shelf in shelves]
+            survivors = self._survivors(shelves, scores, [np.float32(self._error)] * len(shelves), top)
+        exact = np.full(len(self._tokens), ABSENT, dtype=np.int64)
         nearest: dict[int, bytes] = {}
-        for shelf, score in zip(shelves, scores, strict=True):
-            for place in np.flatnonzero(score >= floor[shelf.columns[: len(shelf)]]).tolist():
+        for shelf, places in zip(shelves, survivors, strict=True):
+            found = np.rint(shelf.exact[places] @ row * RESOLUTION).astype(np.int64)
+            for place, score in zip(places.tolist(), found.tolist(), strict=True):
                 column, handle = int(shelf.columns[place]), shelf.handles[place]
-                found = int(np.rint(float(shelf.exact[place] @ row) * RESOLUTION))
-                if found > exact[column] or (found == exact[column] and handle < nearest[column]):
-                    exact[column], nearest[column] = found, handle
+                if score > exact[column] or (score == exact[column] and handle < nearest[column]):
+                    exact[column], nearest[column] = score, handle
         order = sorted(nearest, key=lambda column: (-int(exact[column]), self._tokens[column]))[:top]
         return tuple(
             Match(rank, self._tokens[column], band(float(exact[column]) / RESOLUTION), nearest[column])
             for rank, column in enumerate(order, 1)
         )
+
+    def prepare(self) -> None:
+        """Make the sketch if the gallery has become large enough or twice as large; takes seconds for thousands of rows.
+
+        Answers are the same without, only later. For whoever has just put many rows.
+        """
+        n = len(self)
+        if n < max(_SKETCH_ROWS, 2 * self._prepared) or self.width < 2 * _SKETCH:
+            return
+        shelves = [shelf for shelf in self._shelves.values() if len(shelf)]
+        step = max(1, n // _SAMPLE)
+        sketch = Sketch.fit(np.concatenate([shelf.exact[: len(shelf) : step] for shelf in shelves]), _SKETCH)
+        rest = np.concatenate([sketch.project(shelf.exact[: len(shelf) : step])[1] for shelf in shelves])
+        self._prepared = n
+        self._sketch = sketch if float(np.median(rest)) <= _WORTHWHILE else None
+        for shelf in self._shelves.values():
+            shelf.sketch(self._sketch)
+
+    def _by_sketch(
+        self, shelves: list[Shelf], row: NDArray[np.float64], top: int
+    ) -> list[NDArray[np.intp]] | None:
+        """The rows that the sketch leaves; None if there is none or it leaves too many."""
+        if self._sketch is None:
+            return None
+        coordinates, rest = self._sketch.project(row[None])
+        scores = [shelf.coordinates[: len(shelf)] @ coordinates[0] for shelf in shelves]
+        slacks = [shelf.rest[: len(shelf)] * rest[0] + np.float32(self._sketch.error) for shelf in shelves]
+        survivors = self._survivors(shelves, scores, slacks, top)
+        many = sum(map(len, survivors)) > _TOO_MANY * sum(map(len, shelves))
+        return None if many else survivors
+
+    def _survivors(
+        self,
+        shelves: list[Shelf],
+        scores: Sequence[NDArray[np.float32]],
+        slacks: Sequence[NDArray[np.float32] | np.float32],
+        top: int,
+    ) -> list[NDArray[np.intp]]:
+        """The rows that can be their token's nearest, of tokens that can be among the first `top`.
+
+        True scores lie within a slack of the given ones. A row is out if its token certainly has a nearer one, or if
+        `top` tokens certainly have.
+        """
+        least = np.full(len(self._tokens), -np.inf, dtype=np.float32)
+        for shelf, score, slack in zip(shelves, scores, slacks, strict=True):
+            np.maximum.at(least, shelf.columns[: len(shelf)], score - slack)
+        if len(least) > top:
+            least = np.maximum(least, np.partition(least, len(least) - top)[len(least) - top])
+        return [
+            np.flatnonzero(score + slack >= least[shelf.columns[: len(shelf)]])
+            for shelf, score, slack in zip(shelves, scores, slacks, strict=True)
+        ]
 
     def _column(self, token: bytes) -> int:
         column = self._columns.setdefault(token, len(self._tokens))
@@ -176,52 +230,3 @@ class GalleryIndex:
                 f"row {int(bad[0])} is not of length one within {UNIT_TOLERANCE}; "
                 "mask unit embeddings with `rotate`"
             )
-
-
-class _Shelf:
-    """The rows of one owner: arrays that grow by half, gaps closed with the last row."""
-
-    def __init__(self, width: int) -> None:
-        self.exact = np.empty((0, width), dtype=np.float64)
-        self.quick = np.empty((0, width), dtype=np.float32)
-        self.columns = np.empty(0, dtype=np.intp)
-        self.handles: list[bytes] = []
-        self._places: dict[bytes, int] = {}
-
-    def __len__(self) -> int:
-        return len(self.handles)
-
-    def put(self, rows: NDArray[np.float64], columns: NDArray[np.intp], handles: list[bytes]) -> None:
-        self._reserve(len(self) + sum(handle not in self._places for handle in handles))
-        places = []
-        for handle in handles:
-            place = self._places.setdefault(handle, len(self.handles))
-            if place == len(self.handles):
-                self.handles.append(handle)
-            places.append(place)
-        self.exact[places] = rows
-        self.quick[places] = rows
-        self.columns[places] = columns
-
-    def remove(self, handle: bytes) -> bool:
-        place = self._places.pop(handle, None)
-        if place is None:
-            return False
-        end = len(self.handles) - 1
-        last = self.handles.pop()
-        if place != end:
-            self.handles[place], self._places[last] = last, place
-            for array in (self.exact, self.quick, self.columns):
-                array[place] = array[end]
-        self.exact[end], self.quick[end] = 0.0, 0.0  # a withdrawn row does not linger in memory
-        return True
-
-    def _reserve(self, size: int) -> None:
-        if size <= len(self.columns):
-            return
-        room = max(size, len(self.columns) * 3 // 2) if len(self) else size
-        for name in ("exact", "quick", "columns"):
-            old = getattr(self, name)
-            new = np.zeros((room, *old.shape[1:]), dtype=old.dtype)
-            new[: len(self)] = old[: len(self)]
-            setattr(self, name, new)

@@ -11,7 +11,7 @@ from fedgestalt.crypto.keys import verify_signature
 from fedgestalt.lineage.case import Case
 from fedgestalt.lineage.findings import Finding, listed
 from fedgestalt.secagg.kinds import Kind
-from fedgestalt.secagg.messages import Message
+from fedgestalt.secagg.messages import RELEASE_PREFIX, Message
 
 
 def check_computation(case: Case) -> None:
@@ -172,7 +172,7 @@ def _signature_holds(case: Case, silo: str, digest: bytes) -> bool:
     if enrol is None:
         return False  # named before
     try:
-        verify_signature(enrol.body["signing"], body["signature"], digest)
+        verify_signature(enrol.body["signing"], body["signature"], RELEASE_PREFIX + digest)
     except SignatureError:
         case.found.add(
             Finding.SIGNATURE_INVALID, f"the signature of {silo} under the manifest's digest does not hold"

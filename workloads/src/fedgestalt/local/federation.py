@@ -19,10 +19,9 @@ from fedgestalt.evaluation import EvaluationTable
 from fedgestalt.exchange.chain import FileChainState
 from fedgestalt.exchange.client import BoardClient
 from fedgestalt.exchange.epochs.client import EpochClient
-from fedgestalt.exchange.registry import RegisteredSilo, write_registry
-from fedgestalt.exchange.tls import make_tls
 from fedgestalt.exchange.tokens import JOB_LIFETIME, KeyCredential, Role, mint
 from fedgestalt.files import private_directory, write_atomic
+from fedgestalt.local.exchange import ExchangeStartError, LocalExchange
 from fedgestalt.local.hub import Hub
 from fedgestalt.local.jobs import JobRunner
 from fedgestalt.local.setup import Layout, load_or_make_identity, make_site, seed_bytes
@@ -33,7 +32,6 @@ from fedgestalt_operator.plan.types import Plan, PublishRelease
 
 log = logging.getLogger(__name__)
 
-START_SECONDS = 60.0
 MAX_AGENT_RESTARTS = 20
 TERMINAL = ("Succeeded", "Failed")
 
@@ -123,49 +121,20 @@ class LocalFederation:
     def _set_up(self) -> None:
         layout = self._layout
         private_directory(layout.hub)
-        self._hub_key = load_or_make_identity(layout.hub_key, "hub", self._seed)
-        self._tls = make_tls(layout.tls, ["127.0.0.1", "localhost"])
+        self._exchange = LocalExchange(layout, self._seed)
+        self._hub_key, self._tls = self._exchange.key, self._exchange.tls
         self._identities = {
             name: load_or_make_identity(layout.silo(name) / "identity.pem", name, self._seed).public
             for name in self.round.silos
         }
-        # Silos of earlier rounds stay registered: they may ask about their releases.
-        known = [path.parent.name for path in sorted((layout.root / "silos").glob("*/identity.pem"))]
-        registered = {
-            name: RegisteredSilo(load_or_make_identity(layout.silo(name) / "identity.pem", name, None).public)
-            for name in known
-        }
-        write_registry(layout.hub / "silos.json", registered)
+        self._exchange.register()
 
     def _start_exchange(self) -> str:
-        layout = self._layout
-        ready = layout.hub / "exchange.port"
-        previous = ready.read_text().strip() if ready.exists() else "0"
-        ready.unlink(missing_ok=True)
-        self._children["exchange"] = spawn(
-            "exchange",
-            [
-                "fedgestalt",
-                "exchange",
-                "serve",
-                *("--dir", str(layout.board)),
-                *("--host", "127.0.0.1"),
-                *("--port", previous),
-                *("--hub-key", str(layout.hub_key)),
-                *("--tls-cert", str(self._tls.certificate)),
-                *("--tls-key", str(self._tls.key)),
-                *("--silos", str(layout.hub / "silos.json")),
-                *("--ready-file", str(ready)),
-            ],
-            directory=layout.hub,
-            log=layout.logs / "exchange.log",
-        )
-        until = time.monotonic() + START_SECONDS
-        while not ready.exists():
-            if self._children["exchange"].poll() is not None or time.monotonic() > until:
-                raise FederationError(f"the exchange did not start:\n{self._children['exchange'].tail()}")
-            time.sleep(0.05)
-        return f"https://127.0.0.1:{ready.read_text().strip()}"
+        try:
+            self._children["exchange"] = self._exchange.start()
+        except ExchangeStartError as error:
+            raise FederationError(str(error)) from error
+        return self._exchange.url
 
     def _start_agent(self, name: str) -> None:
         self._children[name] = spawn(

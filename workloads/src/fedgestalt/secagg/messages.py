@@ -19,6 +19,8 @@ MAX_MESSAGE_BYTES: Final = 256 * 1024
 _VERSION: Final = 1
 _MAX_BLOBS: Final = 256
 _PREFIX: Final = b"fedgestalt/message/v1"
+RELEASE_PREFIX: Final = b"fedgestalt/release/v1"
+"""What a silo signs of a release: this prefix and the manifest's digest, so that no other signature passes for it."""
 _FIELDS: Final = frozenset(
     {"v", "round", "enrolment", "member", "t", "try", "kind", "sender", "body", "blobs", "kid", "sig"}
 )

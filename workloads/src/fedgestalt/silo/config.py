@@ -43,6 +43,11 @@ class SiteConfig:
         return self.directory / "releases"
 
     @property
+    def withdrawn(self) -> Path:
+        """The photos that are not used any more, see :mod:`fedgestalt.silo.withdrawal`."""
+        return self.directory / "withdrawn.json"
+
+    @property
     def state(self) -> Path:
         """Where the agent's durable state lives."""
         return self.directory / "agent"

@@ -11,8 +11,8 @@ class CohortUnreadableError(Exception):
     """The cohort's manifest cannot be read; the message names the file and the mend."""
 
 
-def training_photos(cohort: Path, trained: Collection[str]) -> int:
-    """Count the photos with role ``train`` and a syndrome of ``trained`` in a cohort's manifest.
+def training_photos(cohort: Path, trained: Collection[str], excluded: Collection[str] = ()) -> int:
+    """Count the photos with role ``train`` and a syndrome of ``trained`` in a cohort's manifest, withdrawn ones left out.
 
     Reads text only: the photos themselves are checked by the trainer.
 
@@ -23,7 +23,10 @@ def training_photos(cohort: Path, trained: Collection[str]) -> int:
     known = set(trained)
     try:
         with path.open(newline="") as file:
-            return sum(row["role"] == "train" and row["syndrome"] in known for row in csv.DictReader(file))
+            return sum(
+                row["role"] == "train" and row["syndrome"] in known and row["image"] not in excluded
+                for row in csv.DictReader(file)
+            )
     except OSError as error:
         raise CohortUnreadableError(
             f"{path}: {error.strerror}. Map the dataset to a cohort's folder in site.json."

@@ -18,7 +18,7 @@ from fedgestalt.evaluation import summarise
 from fedgestalt.files import private_directory, write_atomic
 from fedgestalt.flake import SiloRows
 from fedgestalt.lineage import ReleaseStore, collect
-from fedgestalt.secagg.messages import FaultReason, Kind, Message
+from fedgestalt.secagg.messages import RELEASE_PREFIX, FaultReason, Kind, Message
 from fedgestalt.silo.base import Base
 from fedgestalt.silo.bundle import bundle_digest, seal_bundle
 from fedgestalt.silo.config import SiteConfig
@@ -29,6 +29,7 @@ from fedgestalt.silo.outbox import Board
 from fedgestalt.silo.part import EVALUATION, RoundPart
 from fedgestalt.silo.spool import Spool
 from fedgestalt.silo.vault import EpochVault
+from fedgestalt.silo.withdrawal import withdrawn_photos
 
 log = logging.getLogger(__name__)
 _OWN_SCORE = "own-score.json"
@@ -86,7 +87,10 @@ class Results:
         sealed = seal_bundle(self.bundle, key, self.epoch)
         with part.lock:
             width = self._computation["spec"].get("kernel", {}).get("width")
-            masked, counts = self._matcher().mask(embeddings, rows, width or None)
+            gone = withdrawn_photos(self._site)
+            here = [i for i, row in enumerate(rows) if row["photo"] not in gone]
+            kept = [rows[i] for i in here]
+            masked, counts = self._matcher().mask(embeddings[here], kept, width or None)
             data = masked.encode()
             body = {
                 **counts,
@@ -151,7 +155,7 @@ class Results:
         if wrong:
             part.fault(FaultReason.MODEL_MISMATCH, f"the manifest differs in {', '.join(wrong)}")
             return
-        part.post(Kind.SIGN, {"digest": digest, "signature": part.session.sign(digest)})
+        part.post(Kind.SIGN, {"digest": digest, "signature": part.session.sign(RELEASE_PREFIX + digest)})
 
     def keep(self, messages: Sequence[Message]) -> None:
         """The round is released: keep what this hospital needs of it, beyond the round."""
@@ -182,6 +186,8 @@ class Results:
                 files[name] = source
         if (self._directory / _OWN_SCORE).exists():
             files[_OWN_SCORE] = self._directory / _OWN_SCORE
+        if self._base is not None and not self._base.member:
+            files["parent.json"] = json.dumps(self._base.manifest).encode()
         ReleaseStore(self._site.releases).put(manifest, self._frozen, collect(messages), files=files)
         log.info("release %s is kept in %s", digest[:12], self._site.releases.name)
 

@@ -29,6 +29,7 @@ from fedgestalt.silo.spool import Spool
 from fedgestalt.silo.store import DiskStore
 from fedgestalt.silo.trainer import Workload
 from fedgestalt.silo.vault import EpochVault
+from fedgestalt.silo.withdrawal import withdrawn_photos
 from fedgestalt.training.endpoint import TrainerEndpoint
 from fedgestalt.training.exit_codes import ExitCode
 from fedgestalt.training.parsing import parse_training
@@ -107,7 +108,8 @@ class RoundWork:
         self._base = self._load_base(first)
         vocabulary = self._board.download(self.uid, spec["vocabulary"]["digest"].removeprefix("sha256:"))
         self._vocabulary = json.loads(vocabulary)
-        photos = training_photos(self._site.datasets[spec["dataset"]], self._vocabulary["trained"])
+        cohort = self._site.datasets[spec["dataset"]]
+        photos = training_photos(cohort, self._vocabulary["trained"], withdrawn_photos(self._site))
         part = RoundPart(
             name=self._site.name,
             identity=self._identity,
@@ -268,6 +270,7 @@ class RoundWork:
             "cache": str(self._site.work / "faces"),
             "work": str(self._directory / name),
             "bundle": str(self._results.bundle),
+            "excluded": sorted(withdrawn_photos(self._site)),
             "start": str(self._base.bundle) if self._base is not None else None,
         }
         self._workloads[name] = Workload(

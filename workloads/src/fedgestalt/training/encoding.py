@@ -29,7 +29,7 @@ def encode(task: Task) -> None:
 
             return progress
 
-        faces = load_faces(task.cohort, task.cache, told("aligning faces", 0.0, 0.5))
+        faces = load_faces(task.cohort, task.cache, told("aligning faces", 0.0, 0.5), excluded=task.excluded)
         ensemble = _ensemble(task, link)
         embeddings = ensemble.encode(faces.images, progress=told("encoding", 0.5, 0.5))
         link.rows(embeddings, [_row(photo) for photo in faces.photos])

@@ -1,7 +1,7 @@
 """A silo's aligned photos with what its manifest says of them."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,14 +48,16 @@ def load_faces(
     progress: Callable[[int, int], None] | None = None,
     *,
     training_only: bool = False,
+    excluded: Collection[str] = (),
 ) -> CohortFaces:
-    """Read a cohort and align its faces. Photos without a face are logged by name and left out.
+    """Read a cohort and align its faces. Photos without a face are logged by name and left out, ``excluded`` ones silently.
 
     Raises:
         CohortError, PhotoError: listing everything that is wrong with the cohort.
     """
     loaded = load_cohort(cohort)
     photos = [photo for photo in loaded.photos if photo.role is Role.TRAIN or not training_only]
+    photos = [photo for photo in photos if str(photo.image) not in excluded]
     faces = prepare([loaded.root / photo.image for photo in photos], cache, progress=progress)
     if faces.not_found:
         names = ", ".join(path.name for path in faces.not_found[:20])

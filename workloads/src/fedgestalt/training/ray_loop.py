@@ -74,7 +74,8 @@ def train_members(task: Task, group: Group) -> None:
     torch.set_num_threads(task.training.resources.threads)
     link = AgentLink(task.socket) if group.leads else None
     try:
-        data = load_faces(task.cohort, task.cache, training_only=True).training_data(task.trained)
+        faces = load_faces(task.cohort, task.cache, training_only=True, excluded=task.excluded)
+        data = faces.training_data(task.trained)
         secret = task.site_secret()
         trainers = []
         for member in task.training.trainable:

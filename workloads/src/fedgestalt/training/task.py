@@ -33,6 +33,7 @@ class Task:
         work: folder for checkpoints and Ray's files, the silo's own.
         bundle: folder of the extractor. The encoder encodes with it if it is there, else it makes the ensemble of the
             round and leaves it there.
+        excluded: photos of the manifest that were withdrawn.
     """
 
     training: TrainingConfig
@@ -45,6 +46,7 @@ class Task:
     cache: Path
     work: Path
     bundle: Path
+    excluded: frozenset[str] = frozenset()
 
     def site_secret(self) -> bytes:
         """The content of the site's seed file, at least 16 bytes.
@@ -113,6 +115,7 @@ def load_task(path: Path) -> Task:
             cache=Path(document["cache"]),
             work=Path(document["work"]),
             bundle=Path(document["bundle"]),
+            excluded=frozenset(document.get("excluded", ())),
         )
     except ConfigError as error:
         raise TaskError(f"{path}: {error}") from error

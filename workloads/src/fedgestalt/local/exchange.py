@@ -1,0 +1,82 @@
+"""The exchange of a federation on one machine: a process that comes back at the same port."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from fedgestalt.exchange.registry import RegisteredSilo, write_registry
+from fedgestalt.exchange.tls import TlsFiles, make_tls
+from fedgestalt.local.setup import Layout, load_or_make_identity
+from fedgestalt.processes import Child, spawn
+
+START_SECONDS = 60.0
+
+
+class ExchangeStartError(Exception):
+    """The exchange did not come up; the message holds the end of its log."""
+
+
+class LocalExchange:
+    """Board, tasks and query service below ``layout.hub``."""
+
+    def __init__(self, layout: Layout, seed: int | None = None) -> None:
+        """``seed`` fixes the hub's key if it is made now."""
+        self._layout = layout
+        self.key = load_or_make_identity(layout.hub_key, "hub", seed)
+        self.tls: TlsFiles = make_tls(layout.tls, ["127.0.0.1", "localhost"])
+        self.url = ""
+
+    @property
+    def ca(self) -> Path:
+        """The certificate that sites pin."""
+        return self.tls.ca
+
+    def register(self) -> None:
+        """Let every hospital in that has an identity below the work directory, of earlier rounds too."""
+        known = [path.parent.name for path in sorted((self._layout.root / "silos").glob("*/identity.pem"))]
+        files = {name: self._layout.silo(name) / "identity.pem" for name in known}
+        registered = {
+            name: RegisteredSilo(load_or_make_identity(path, name, None).public)
+            for name, path in files.items()
+        }
+        write_registry(self._layout.hub / "silos.json", registered)
+
+    def start(self) -> Child:
+        """Start it, at the port it had before if there was one, and wait until it listens.
+
+        Raises:
+            ExchangeStartError: it ended, or does not listen within a minute.
+        """
+        layout = self._layout
+        ready = layout.hub / "exchange.port"
+        remembered = layout.hub / "exchange.last-port"
+        previous = remembered.read_text().strip() if remembered.exists() else "0"
+        ready.unlink(missing_ok=True)
+        child = spawn(
+            "exchange",
+            [
+                "fedgestalt",
+                "exchange",
+                "serve",
+                *("--dir", str(layout.board)),
+                *("--host", "127.0.0.1"),
+                *("--port", previous),
+                *("--hub-key", str(layout.hub_key)),
+                *("--tls-cert", str(self.tls.certificate)),
+                *("--tls-key", str(self.tls.key)),
+                *("--silos", str(layout.hub / "silos.json")),
+                *("--ready-file", str(ready)),
+            ],
+            directory=layout.hub,
+            log=layout.logs / "exchange.log",
+        )
+        until = time.monotonic() + START_SECONDS
+        while not ready.exists():
+            if child.poll() is not None or time.monotonic() > until:
+                raise ExchangeStartError(f"the exchange did not start:\n{child.tail()}")
+            time.sleep(0.05)
+        port = ready.read_text().strip()
+        remembered.write_text(port)
+        self.url = f"https://127.0.0.1:{port}"
+        return child
