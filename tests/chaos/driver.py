@@ -3,7 +3,7 @@
     python driver.py --driver CONFIG
 
 The configuration is JSON: ``folder``, ``silos``, ``seed``, ``rounds``, ``workload`` (options of the numeric workload),
-``straggler`` (seconds) and, for bad links, ``link``. What came out is written to ``outcome.json`` in the folder.
+``straggler`` and ``start`` (seconds) and, for bad links, ``link``. What came out is written to ``outcome.json`` in the folder.
 """
 
 import contextlib
@@ -54,6 +54,7 @@ def main() -> None:
             silos,
             rounds=config["rounds"],
             quorum={"minSilos": 3, "stragglerTimeout": config["straggler"]},
+            deadlines={"start": config["start"], "active": 600},
         ),
         workdir=folder / "federation",
         cohorts=cohorts,

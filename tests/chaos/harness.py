@@ -42,6 +42,7 @@ class Setting:
     seed: int = 1
     workload: tuple[str, ...] = ()
     straggler: int = 60
+    start: int = 120
     link: Mapping[str, Any] | None = None
 
 
