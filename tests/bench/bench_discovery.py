@@ -1,18 +1,22 @@
 """How well discovery finds held-out syndromes, and how often it tells of clusters that are none.
 
-    python tests/bench/bench_discovery.py [COHORT] [--patients 8] [--held-out 10] [--draws 100]
+    python tests/bench/bench_discovery.py [COHORT | --demo DIR] [--patients 8] [--held-out 10] [--draws 100]
 
 COHORT is a folder of `fedgestalt synth` (without one, the script makes the demo tier, seed 11, in a temporary
-folder). Every photo is encoded once with the start network that the package ships, not trained on any syndrome, and
-masked by a frame. Then, draw by draw: of the rare syndromes some are held out, with so many patients each; every
-other rare syndrome and every frequent one gives one patient as a distractor; all of them are undiagnosed. The
-gallery, on which chance is measured, are the frequent syndromes' training photos.
+folder). Every photo is encoded once with the start network that the package ships, which no syndrome of the cohort
+has trained, and masked by a frame. With --demo, a folder that `fedgestalt demo` has run in, the network that the
+federation trained there on the frequent syndromes is a second member, as in a release.
+
+Draw by draw: of the rare syndromes some are held out, with so many patients each; every other rare syndrome and
+every frequent one gives one patient as a distractor; all of them are undiagnosed. The gallery, on which chance is
+measured, are the frequent syndromes' training photos.
 
 Recall is over the held-out syndromes that three owners have. One is found if it is the majority of a cluster, with
-cases of three owners. A cluster is false if its
-majority syndrome makes up less than half of it or comes from fewer than two owners. The columns "permuted" repeat
-the counts with the syndromes permuted over the undiagnosed photos: what luck gives. HDBSCAN* (Campello, Moulavi and
-Sander 2013; excess of mass, smallest cluster 3) on the same cosines stands beside.
+cases of three owners. A cluster is true if its majority syndrome makes up half of it and comes from three owners,
+false if it makes up less than half or comes from one owner; the rest are a syndrome of two owners with a stranger at
+the third. The columns "permuted" repeat the counts with the syndromes permuted over the undiagnosed photos: what luck
+gives. HDBSCAN* (Campello, Moulavi and Sander 2013; smallest cluster 3; by excess of mass, or the leaves of the
+condensed tree) on the same cosines stands beside.
 """
 
 import argparse
@@ -27,15 +31,22 @@ from fedgestalt.flake import Frame, GalleryRows, UndiagnosedRows, rotate
 from fedgestalt.flake.chance import Chance, centred, cosines
 from fedgestalt.flake.discovery import discover
 
+FIELDS = ("embeddings", "syndromes", "patients", "owners", "roles")
 EXTRACTOR, START = "resnet_s16", "resnet_s16-faces"
 KEY = bytes(range(32))
+VARIANTS = {
+    "HDBSCAN* k=1": {"neighbours": 1},
+    "HDBSCAN* k=2": {"neighbours": 2},
+    "HDBSCAN* leaf k=1": {"neighbours": 1, "leaves": True},
+    "HDBSCAN* leaf k=2": {"neighbours": 2, "leaves": True},
+}
 
 
-def encoded(cohort, cache):
+def encoded(cohort, demo, cache):
     """Embeddings, syndromes, patients, owners and roles of all photos; kept in the file `cache` if given."""
     if cache is not None and cache.exists():
         with np.load(cache, allow_pickle=False) as file:
-            return [file[n] for n in ("embeddings", "syndromes", "patients", "owners", "roles")]
+            return [file[n] for n in FIELDS]
     import torch
 
     from fedgestalt.models.ensemble import Ensemble, Member
@@ -44,26 +55,36 @@ def encoded(cohort, cache):
     from fedgestalt.training.photos import load_faces
 
     torch.set_num_threads(1)
-    extractor = build_extractor(EXTRACTOR)
-    load_initial_weights(extractor, START)
-    extractor.eval()
-    ensemble = Ensemble([Member("start", extractor)])
-    parts = []
+    start = build_extractor(EXTRACTOR)
+    load_initial_weights(start, START)
+    members = [Member("start", start.eval())]
+    if demo is not None:
+        (model, *_) = sorted(demo.glob("federation/silos/*/work/*/models/*.npz"))
+        prefix = "tensors:extractor."
+        with np.load(model, allow_pickle=False) as file:
+            tensors = {
+                n[len(prefix) :]: torch.from_numpy(file[n]) for n in file.files if n.startswith(prefix)
+            }
+        trained = build_extractor(EXTRACTOR)
+        missing, unknown = trained.load_state_dict(tensors, strict=False)
+        assert not unknown, unknown
+        assert all(name.endswith("num_batches_tracked") for name in missing), missing
+        members = [Member("trained", trained.eval()), *members]
+    ensemble = Ensemble(members)
+    embeddings, said = [], []
     for silo in sorted(p.parent for p in cohort.glob("*/manifest.csv")):
-        faces = load_faces(silo, silo / "cache")
-        said = [(p.syndrome or "", p.patient, silo.name, str(p.role)) for p in faces.photos]
-        parts.append((ensemble.encode(faces.images), np.array(said)))
-    said = np.concatenate([part[1] for part in parts])
-    found = [np.concatenate([part[0] for part in parts]), *said.T]
+        work = silo if demo is None else demo / "federation" / "silos" / silo.name / "work"
+        faces = load_faces(silo, work / ("cache" if demo is None else "faces"))
+        embeddings.append(ensemble.encode(faces.images))
+        said += [(p.syndrome or "", p.patient, silo.name, str(p.role)) for p in faces.photos]
+    found = [np.concatenate(embeddings), *np.array(said).T]
     if cache is not None:
-        np.savez(
-            cache, **dict(zip(("embeddings", "syndromes", "patients", "owners", "roles"), found, strict=True))
-        )
+        np.savez(cache, **dict(zip(FIELDS, found, strict=True)))
     return found
 
 
-def hdbscan(alike, smallest=3, neighbours=2):
-    """HDBSCAN* on distances 1 - cosine: groups of places, by excess of mass."""
+def hdbscan(alike, smallest=3, neighbours=2, leaves=False):
+    """HDBSCAN* on distances 1 - cosine: groups of places, by excess of mass or the leaves of the condensed tree."""
     distance = 1.0 - alike
     np.fill_diagonal(distance, 0.0)
     core = np.sort(distance, axis=1)[:, neighbours]
@@ -93,39 +114,34 @@ def hdbscan(alike, smallest=3, neighbours=2):
         nodes.append(nodes[top[a]] + nodes[top[b]])
         root[b], top[a] = a, len(nodes) - 1
 
-    def condense(node, birth):
-        """Return (stability of the best choice, its groups) for a cluster that is born at 1/distance `birth`."""
-        cluster, stability, members = node, 0.0, nodes[node]
+    def condense(node, birth, whole=False):
+        """Return (excess of mass of the best choice, its groups) of a cluster born at 1 / distance = `birth`."""
+        cluster, mass = node, 0.0
         while cluster >= n:
             left, right = children[cluster]
             level = 1.0 / max(height[cluster], 1e-12)
             if min(len(nodes[left]), len(nodes[right])) >= smallest:
-                stability += len(nodes[cluster]) * (level - birth)
+                mass += len(nodes[cluster]) * (level - birth)
                 below = [condense(left, level), condense(right, level)]
                 split = sum(value for value, _ in below)
-                if split > stability:
+                if whole or leaves or split > mass:  # everything is never one cluster
                     return split, [group for _, groups in below for group in groups]
-                return stability, [members]
+                return mass, [nodes[node]]
             large, small = (left, right) if len(nodes[left]) >= len(nodes[right]) else (right, left)
             if len(nodes[large]) < smallest:
-                return stability + len(nodes[cluster]) * (level - birth), [members]
-            stability += len(nodes[small]) * (level - birth)
+                mass += len(nodes[cluster]) * (level - birth)
+                break
+            mass += len(nodes[small]) * (level - birth)
             cluster = large
-        return stability, [members]
+        return mass, [] if whole else [nodes[node]]
 
     sys.setrecursionlimit(max(sys.getrecursionlimit(), 4 * n))
-    left, right = children[len(nodes) - 1]  # never everything as one cluster
-    level = 1.0 / max(height[len(nodes) - 1], 1e-12)
-    groups = []
-    for child in (left, right):
-        if len(nodes[child]) >= smallest:
-            groups += condense(child, level)[1]
-    return [np.array(sorted(group)) for group in groups]
+    return [np.array(sorted(group)) for group in condense(len(nodes) - 1, 0.0, whole=True)[1]]
 
 
 def judged(groups, syndromes, owners, held):
-    """(held-out syndromes found, false clusters, clusters) of groups that reach over three owners."""
-    found, false, told = set(), 0, 0
+    """(held-out syndromes found, clusters told, true ones, false ones) of groups that reach over three owners."""
+    found, told, true, false = set(), 0, 0, 0
     for group in groups:
         if len(set(owners[group])) < 3:
             continue
@@ -135,9 +151,10 @@ def judged(groups, syndromes, owners, held):
         of_major = len(set(owners[group][syndromes[group] == major]))
         if counts.max() < len(group) / 2 or of_major < 2:
             false += 1
-        elif of_major >= 3 and major in held:
-            found.add(major)
-    return np.array([len(found), false, told])
+        elif of_major >= 3:
+            true += 1
+            found |= {major} & held
+    return np.array([len(found), told, true, false])
 
 
 def draw(rng, syndromes, patients, owners, roles, held_out, per_syndrome):
@@ -167,18 +184,21 @@ def main():
     parser.add_argument(
         "--embeddings", type=Path, help="file to keep the embeddings in, or to take them from"
     )
+    parser.add_argument(
+        "--demo", type=Path, help="folder of `fedgestalt demo`: its cohorts and trained network"
+    )
     parser.add_argument("--patients", type=int, default=8, help="per held-out syndrome")
     parser.add_argument("--held-out", type=int, default=10)
     parser.add_argument("--draws", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        cohort = arguments.cohort
+        cohort = arguments.demo / "cohorts" if arguments.demo else arguments.cohort
         if cohort is None and not (arguments.embeddings and arguments.embeddings.exists()):
             cohort = Path(folder) / "cohort"
             command = [sys.executable, "-m", "fedgestalt.cli.main", "synth", "--tier", "demo", "--seed", "11"]
             subprocess.run([*command, "--out", str(cohort)], check=True)
-        embeddings, syndromes, patients, owners, roles = encoded(cohort, arguments.embeddings)
+        embeddings, syndromes, patients, owners, roles = encoded(cohort, arguments.demo, arguments.embeddings)
     rows = rotate(embeddings, Frame.derive(KEY, embeddings.shape[1]))
     rng = np.random.default_rng(arguments.seed)
     handles = rng.integers(0, 256, (len(rows), 16), dtype=np.uint8)
@@ -193,8 +213,8 @@ def main():
 
     chance = Chance.measure(by_owner(owners[train], gallery_of))
     settings = {f"expected {level:g}": level for level in (0.1, 0.3, 1.0, 3.0)}
-    methods = [*settings, "HDBSCAN* k=2", "HDBSCAN* k=3"]
-    true = {m: [] for m in methods}
+    methods = [*settings, *VARIANTS]
+    right = {m: [] for m in methods}
     luck = {m: [] for m in methods}
     sizes, reaching = [], []
     for _ in range(arguments.draws):
@@ -212,21 +232,21 @@ def main():
                 clusters = discover(undiagnosed, chance, key=KEY, expected=settings[method])
                 groups = [np.array([of_name[h] for _, h in c.members]) for c in clusters]
             else:
-                groups = hdbscan(cosines(centred(rows[places], chance.centre)), neighbours=int(method[-1]))
-            true[method].append(judged(groups, syndromes[places], owners[places], held))
+                groups = hdbscan(cosines(centred(rows[places], chance.centre)), **VARIANTS[method])
+            right[method].append(judged(groups, syndromes[places], owners[places], held))
             luck[method].append(judged(groups, shuffled, owners[places], held))
     print(
         f"{arguments.draws} draws of {np.mean(sizes):.0f} undiagnosed photos of {len(np.unique(owners))} owners: "
         f"{arguments.held_out} held-out syndromes of {arguments.patients} patients, {np.mean(reaching):.1f} of them "
         f"with three owners; gallery of {len(train)} rows"
     )
-    print(f"{'method':16}{'recall':>8}{'false':>8}{'told':>8}{'false/told':>12}   permuted: recall  false")
+    print(f"{'method':18}{'recall':>8}{'told':>8}{'true':>8}{'false':>8}   permuted:{'recall':>8}{'true':>8}")
     for method in methods:
-        a, b = np.mean(true[method], axis=0), np.mean(luck[method], axis=0)
-        held = max(np.mean(reaching), 1e-9)
+        a, b = np.mean(right[method], axis=0), np.mean(luck[method], axis=0)
+        percent = 100 / max(np.mean(reaching), 1e-9)
         print(
-            f"{method:16}{100 * a[0] / held:7.1f}%{a[1]:8.2f}{a[2]:8.2f}{100 * a[1] / max(a[2], 1e-9):11.0f}%"
-            f"{100 * b[0] / held:16.1f}%{b[1]:8.2f}"
+            f"{method:18}{percent * a[0]:7.1f}%{a[1]:8.2f}{a[2]:8.2f}{a[3]:8.2f}{'':12}"
+            f"{percent * b[0]:8.1f}%{b[2]:8.2f}"
         )
 
 
