@@ -18,7 +18,6 @@ from fastapi.testclient import TestClient
 from numpy.typing import NDArray
 from PIL import Image
 
-from fedgestalt.crypto.keys import Identity, SigningKey
 from fedgestalt.data.synthdysm.photos import PhotoJob, draw_photo
 from fedgestalt.data.tiers import syndromes
 from fedgestalt.faces import align_photos
@@ -79,11 +78,13 @@ class Site:
     """A release folder and what is behind it."""
 
     folder: Path
-    epoch: str
-    hub_key: SigningKey
-    identity: Identity
+    round: ReleasingHub
     own: Cases
     others: Cases
+
+    @property
+    def epoch(self) -> str:
+        return str(json.loads(self.round.manifest)["epoch"])
 
     @cached_property
     def release(self) -> Release:
@@ -122,7 +123,7 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def _round(bundle: str) -> ReleasingHub:
+def released(bundle: str, silos: int, **kind: object) -> ReleasingHub:
     """A whole round with real keys that releases this bundle."""
 
     def named(*parts: str) -> bytes:
@@ -131,7 +132,22 @@ def _round(bundle: str) -> ReleasingHub:
     before = federation.named
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(federation, "named", named)
-        return ReleasingHub(4).release()
+        return ReleasingHub(silos, **kind).release()
+
+
+def put_round(folder: Path, round_: ReleasingHub) -> None:
+    """Write what a round leaves of itself into a release's folder."""
+    (folder / "manifest.json").write_bytes(round_.manifest)
+    (folder / "computation.json").write_bytes(round_.blob0)
+    (folder / "proof.cbor").write_bytes(collect(round_.messages))
+    about = {
+        "digest": hashlib.sha256(round_.manifest).hexdigest(),
+        "epoch": json.loads(round_.manifest)["epoch"],
+        "name": "demo",
+        "silo": min(round_.agents),
+        "hubKey": round_.key.public.hex(),
+    }
+    write(folder / "release.json", about)
 
 
 @pytest.fixture(scope="session")
@@ -141,12 +157,10 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
     extractor = build_extractor("resnet_s16")
     load_initial_weights(extractor, "resnet_s16-faces")
     bundle = save_bundle(folder / "bundle", [(MemberSpec("r16", "resnet_s16"), extractor)])
-    round_ = _round(bundle)
+    round_ = released(bundle, 4)
     made = Site(
         folder,
-        epoch=json.loads(round_.manifest)["epoch"],
-        hub_key=round_.key,
-        identity=round_.agents[min(round_.agents)].identity,
+        round_,
         own=_encode(folder / "bundle", HERE),
         others=_encode(folder / "bundle", THERE),
     )
@@ -166,19 +180,10 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
             "rare": [item.name for item in CLASSES if item.rare],
             "names": {CLASSES[5].name: RARE_NAME},
         },
-        "release.json": {
-            "digest": hashlib.sha256(round_.manifest).hexdigest(),
-            "epoch": made.epoch,
-            "name": "demo",
-            "silo": min(round_.agents),
-            "hubKey": round_.key.public.hex(),
-        },
     }
     for name, document in documents.items():
         write(folder / name, document)
-    (folder / "manifest.json").write_bytes(round_.manifest)
-    (folder / "computation.json").write_bytes(round_.blob0)
-    (folder / "proof.cbor").write_bytes(collect(round_.messages))
+    put_round(folder, round_)
     return made
 
 
@@ -186,12 +191,6 @@ def write(path: Path, document: object) -> None:
     """Replace a file of a release, mode 0600."""
     path.write_bytes(rfc8785.dumps(document))  # type: ignore[arg-type]
     path.chmod(0o600)
-
-
-def read(path: Path) -> dict[str, object]:
-    document = json.loads(path.read_bytes())
-    assert isinstance(document, dict)
-    return document
 
 
 Serve = Callable[..., TestClient]

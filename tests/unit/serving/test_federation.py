@@ -63,13 +63,16 @@ class Exchange:
 @pytest.fixture
 def exchange(site: Site, tmp_path: Path) -> Iterator[Exchange]:
     tls = make_tls(tmp_path / "tls", ["127.0.0.1"])
-    identities = {site.release.silo: site.identity, "other": Identity.generate()}
+    identities = {
+        site.release.silo: site.round.agents[site.release.silo].identity,
+        "other": Identity.generate(),
+    }
     write_registry(
         tmp_path / "silos.json",
         {name: RegisteredSilo(key.public, accepted=True) for name, key in identities.items()},
     )
     storage, store = EmbeddedStorage(tmp_path / "board"), EpochStore(tmp_path / "epochs")
-    app = create_app(ServerSettings(hub_key=site.hub_key, silos=tmp_path / "silos.json"), storage, store)
+    app = create_app(ServerSettings(hub_key=site.round.key, silos=tmp_path / "silos.json"), storage, store)
     listening = threading.Event()
     with listen("127.0.0.1", 0) as listener:
         server = ExchangeServer(app, tls.certificate, tls.key, lambda port: listening.set())
@@ -80,7 +83,7 @@ def exchange(site: Site, tmp_path: Path) -> Iterator[Exchange]:
         document = {
             "name": site.release.silo,
             "exchange": {"url": f"https://127.0.0.1:{listener.getsockname()[1]}", "ca": str(tls.ca)},
-            "hubKey": site.hub_key.public.hex(),
+            "hubKey": site.round.key.public.hex(),
             "identity": "identity.pem",
             "grant": "grant.yaml",
             "datasets": {},

@@ -10,8 +10,9 @@ import pytest
 
 from fedgestalt.crypto.keys import Identity
 from fedgestalt.serving.release import ReleaseError, load_release
+from fedgestalt_operator.api.round import Operation
 
-from .conftest import CLASSES, Site, write
+from .conftest import CLASSES, Site, put_round, released, write
 
 
 @pytest.fixture
@@ -31,6 +32,20 @@ def test_a_whole_release_loads(folder: Path, site: Site) -> None:
 def test_the_hubs_key_that_the_site_pins_counts(folder: Path) -> None:
     with pytest.raises(ReleaseError, match="hub"):
         load_release(folder, hub_key=Identity.generate().public)
+
+
+def test_an_adopted_release_is_compared_with_its_parent(folder: Path, site: Site) -> None:
+    bundle, parent = site.release.bundle.digest, site.round.manifest
+    put_round(folder, released(bundle, 5, operation=Operation.ADOPT, base=site.round))
+    (folder / "parent.json").write_bytes(parent)
+    release = load_release(folder)
+    assert release.operation == "Adopt"
+    assert release.epoch == site.epoch
+    assert release.parents == (site.release.digest,)
+    assert release.federation_gallery == 15
+    (folder / "parent.json").write_bytes((folder / "manifest.json").read_bytes())
+    with pytest.raises(ReleaseError, match="parent"):
+        load_release(folder)
 
 
 def _edit(file: str, **fields: object) -> Callable[[Path], None]:

@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedgestalt.flake import FlakeError, Frame, label_token, rotate
-from fedgestalt.lineage import Manifest, VerificationError, verify
+from fedgestalt.lineage import Manifest, ManifestError, VerificationError, verify
 from fedgestalt.lineage.proof import MAX_BYTES as PROOF_BYTES
+from fedgestalt.lineage.store import COMPUTATION, MANIFEST, PARENT, PROOF
 from fedgestalt.models.bundle import Bundle, BundleError, load_bundle
 from fedgestalt.serving import documents
 from fedgestalt.serving.documents import ReleaseError, parse, read_bytes
@@ -87,7 +88,7 @@ def load_release(folder: Path, hub_key: bytes | None = None) -> Release:
     about = parse(path, read_bytes(path), documents.RELEASE)
     manifest = _manifest(folder, about, hub_key or bytes.fromhex(about["hubKey"]))
     if manifest.bundle is None:
-        raise ReleaseError(f"{folder / 'manifest.json'}: names no bundle. Serve a release that has one.")
+        raise ReleaseError(f"{folder / MANIFEST}: names no bundle. Serve a release that has one.")
     path = folder / "keys.json"
     raw = read_bytes(path)
     mode = path.stat().st_mode
@@ -131,17 +132,18 @@ def load_release(folder: Path, hub_key: bytes | None = None) -> Release:
 
 
 def _manifest(folder: Path, about: Mapping[str, Any], hub_key: bytes) -> Manifest:
-    raw, computation = (read_bytes(folder / name) for name in ("manifest.json", "computation.json"))
-    proof = read_bytes(folder / "proof.cbor", PROOF_BYTES)
+    raw, computation = (read_bytes(folder / name) for name in (MANIFEST, COMPUTATION))
+    proof = read_bytes(folder / PROOF, PROOF_BYTES)
     found = hashlib.sha256(raw).hexdigest()
     if found != about["digest"]:
         raise ReleaseError(
-            f"{folder / 'manifest.json'}: has digest {found}, release.json names {about['digest']}. It was altered or "
+            f"{folder / MANIFEST}: has digest {found}, release.json names {about['digest']}. It was altered or "
             "is another release's: fetch the release again."
         )
     try:
-        verified = verify(raw, computation, proof, hub_key=hub_key, identities=None)
-    except VerificationError as error:
+        parent = _parent(folder, Manifest.parse(raw))
+        verified = verify(raw, computation, proof, hub_key=hub_key, identities=None, parent=parent)
+    except (ManifestError, VerificationError) as error:
         raise ReleaseError(
             f"{folder}: {error}. Fetch the release again; `fedgestalt release verify` says more."
         ) from error
@@ -153,3 +155,10 @@ def _manifest(folder: Path, about: Mapping[str, Any], hub_key: bytes) -> Manifes
     for said in verified.unpinned:
         _log.info("release %s: %s", found[:16], said)
     return verified.manifest
+
+
+def _parent(folder: Path, manifest: Manifest) -> bytes | None:
+    """The manifest of the release that this one continues: beside it in the site's store, or kept by a newcomer."""
+    folder = folder.resolve()
+    beside = [folder.parent / digest / MANIFEST for digest in manifest.parents]
+    return next((read_bytes(path) for path in [*beside, folder / PARENT] if path.is_file()), None)
