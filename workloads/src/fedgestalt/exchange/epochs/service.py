@@ -106,6 +106,9 @@ class EpochService:
             self.store.set_setup(epoch, Setup(found.width, found.fingerprint))
             taken = [self._take(epoch, owner, part, strict=False) for part in parts]
             self.store.finish(epoch, owner, digest, tests)
+        with self._lock:
+            if epoch in self._indexes:
+                self._indexes[epoch].prepare()
         return sum(taken, Taken(0, 0))
 
     def add(self, epoch: str, silo: str, identity: bytes | None, data: bytes, *, now: float) -> Taken:
@@ -193,6 +196,7 @@ class EpochService:
             for owner, cases in self.store.gallery(epoch, setup.width):
                 assert cases.tokens is not None
                 index.put(owner, cases.rows, cases.tokens, cases.handles)
+            index.prepare()
             self._indexes[epoch] = index
         return index
 
