@@ -128,3 +128,12 @@ def test_secrets_do_not_show_in_a_repr():
     east = voter("east", True)
     assert "call east" not in repr(east)
     assert repr(GROUP) not in repr(east)
+
+
+def test_nothing_that_an_owner_sends_after_a_no_can_be_opened():
+    east, north, south, west = (voter(name, name != "north") for name in NAMES[:4])
+    keys = sorted(v.key for v in (east, north, south, west))
+    agreed = {v.key: v.pledges(keys)[north.key] for v in (east, south, west)}
+    assert east._open(b"pledge", south.key, south.pledges(keys)[east.key]) == b"yes"
+    assert east._open(b"pledge", north.key, north.pledges(keys)[east.key]) is None
+    assert east._open(b"contact", north.key, north.contacts(keys, agreed)[east.key]) is None
