@@ -73,7 +73,7 @@ def main() -> None:
             logging.info("%s | %s | %s", status.get("phase"), summary["progress"], summary["waiting"])
 
     outcome = federation.run(on_status)
-    sent = {name: proxy.sent for name, proxy in (federation.links or {}).items()}
+    sent = {name: proxy.passed["up"] for name, proxy in (federation.links or {}).items()}
     cuts = {name: proxy.cuts for name, proxy in (federation.links or {}).items()}
     content = {
         "phase": outcome.phase,

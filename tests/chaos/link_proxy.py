@@ -4,7 +4,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 PIECE = 4096
 
@@ -15,12 +15,14 @@ class Link:
 
     Attributes:
         rate: bytes per second in each direction.
-        cut_after: bytes sent upwards (all connections together) after which every connection is cut.
+        cut_up: bytes sent upwards, all connections together, after which every connection is cut.
+        cut_down: the same for bytes received.
         dark: seconds after a cut in which nothing connects.
     """
 
     rate: float
-    cut_after: Sequence[int] = field(default_factory=tuple)
+    cut_up: Sequence[float] = ()
+    cut_down: Sequence[float] = ()
     dark: float = 1.0
 
 
@@ -29,15 +31,15 @@ class LinkProxy:
 
     def __init__(self, link: Link) -> None:
         self._link = link
-        self._left = list(link.cut_after)
+        self._left = {"up": list(link.cut_up), "down": list(link.cut_down)}
         self._dark_until = 0.0
         self._writers: set[asyncio.StreamWriter] = set()
         self._due = {"up": 0.0, "down": 0.0}
         self._target = 0
         self._port = 0
         self._ready = threading.Event()
-        self.sent = 0
-        """Bytes that went up."""
+        self.passed = {"up": 0, "down": 0}
+        """Bytes that went each way."""
         self.cuts = 0
 
     def open(self, target: int) -> int:
@@ -91,13 +93,12 @@ class LinkProxy:
             await asyncio.sleep(max(0.0, self._due[way] - now))
             writer.write(data)
             await writer.drain()
-            if way == "up":
-                self.sent += len(data)
-                if self._left and self.sent >= self._left[0]:
-                    self._cut()
+            self.passed[way] += len(data)
+            if self._left[way] and self.passed[way] >= self._left[way][0]:
+                self._left[way].pop(0)
+                self._cut()
 
     def _cut(self) -> None:
-        self._left.pop(0)
         self.cuts += 1
         self._dark_until = time.monotonic() + self._link.dark
         for writer in list(self._writers):
