@@ -143,9 +143,13 @@ def _manifest(folder: Path, about: Mapping[str, Any], hub_key: bytes) -> Manifes
     try:
         parent = _parent(folder, Manifest.parse(raw))
         verified = verify(raw, computation, proof, hub_key=hub_key, identities=None, parent=parent)
-    except (ManifestError, VerificationError) as error:
+    except ManifestError as error:
+        raise ReleaseError(f"{folder / MANIFEST}: {error}") from error
+    except VerificationError as error:
+        first, more = error.problems[0], len(error.problems) - 1
+        others = f" and {more} more" if more else ""
         raise ReleaseError(
-            f"{folder}: {error}. Fetch the release again; `fedgestalt release verify` says more."
+            f"{folder}: {first}{others}. Fetch the release again; `fedgestalt release verify` says all."
         ) from error
     if verified.manifest.epoch != about["epoch"]:
         raise ReleaseError(
