@@ -207,6 +207,27 @@ def test_the_hub_takes_only_what_the_owner_sent(opened: Clients) -> None:
     assert list(opened.federation.root.joinpath("epochs").glob("tmp*")) == []
 
 
+def test_taking_rows_again_after_their_blob_was_deleted_is_no_error(opened: Clients) -> None:
+    data = upload("west", test=3, undiagnosed=2).encode()
+    opened.federation.client("hub").delete_blob(ROUND, digest_of(data))
+    taken = opened["hub"].take_rows(EPOCH, "west", round_uid=ROUND, digest=digest_of(data))
+    assert taken == Taken(0, 0)
+
+
+def test_the_kernel_job_of_a_round_gets_a_gallery_without_what_was_withdrawn(opened: Clients) -> None:
+    west = upload("west", test=3, undiagnosed=2)
+    opened["west"].withdraw(EPOCH, "west", [handle(FIRST["west"])], opened.federation.silos["west"])
+    with opened.make("hub", round_uid=ROUND, role=Role.JOB) as job:
+        found = job.gallery(EPOCH, "west")
+        assert len(job.gallery(EPOCH, "nobody").gallery.rows) == 0
+    assert np.array_equal(found.gallery.rows, west.gallery.rows[1:])
+    assert np.array_equal(found.gallery.tokens, west.gallery.tokens[1:])
+    assert np.array_equal(found.gallery.handles, west.gallery.handles[1:])
+    assert (len(found.test.rows), len(found.undiagnosed.rows)) == (0, 0)
+    with refusal(Code.FORBIDDEN):
+        opened["east"].gallery(EPOCH, "west")
+
+
 def test_an_ended_epoch_is_unknown(opened: Clients) -> None:
     opened["hub"].delete(EPOCH)
     opened["hub"].delete(EPOCH)
@@ -257,43 +278,39 @@ def test_sizes_are_bounded_before_anything_is_read(opened: Clients) -> None:
     assert opened["east"].status(EPOCH).budgets["east"].spent == Budget(25, 0)
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
-        {},
-        [],
-        {"handles": [], "signature": "00"},
-        {"handles": ["00"], "signature": "00"},
-        {"handles": [7], "signature": "00"},
-        {"handles": ["zz"], "signature": "00"},
-        {"handles": [handle(2).hex(), handle(1).hex()], "signature": "00" * 64},
-        {"handles": [handle(1).hex()], "signature": None},
-    ],
-)
-def test_a_malformed_withdrawal_is_refused(opened: Clients, content: Any) -> None:
-    body = json.dumps(content).encode()
-    answer = raw(opened, "west", "POST", f"/v1/epochs/{EPOCH}/tombstones", body)
-    assert (answer.status_code, answer.json()["code"]) == (400, "Invalid")
-    assert opened["west"].status(EPOCH).rotation_due == ()
+MALFORMED_WITHDRAWALS: list[Any] = [
+    {},
+    [],
+    {"handles": [], "signature": "00"},
+    {"handles": ["00"], "signature": "00"},
+    {"handles": [7], "signature": "00"},
+    {"handles": ["zz"], "signature": "00"},
+    {"handles": [handle(2).hex(), handle(1).hex()], "signature": "00" * 64},
+    {"handles": [handle(1).hex()], "signature": None},
+]
+MALFORMED_EPOCHS: list[Any] = [
+    {"release": "a1", "silos": ["west"]},
+    {"release": RELEASE, "silos": []},
+    {"release": RELEASE, "silos": ["west", "west"]},
+    {"release": RELEASE, "silos": ["nobody"]},
+    {"release": RELEASE, "silos": "west"},
+    {"release": RELEASE, "silos": ["west"], "budget": {"rows": -1}},
+    {"release": RELEASE, "silos": ["west"], "budget": {"rows": True}},
+    {"release": RELEASE, "silos": ["west"], "budget": [1]},
+    {"release": RELEASE, "silos": ["west"], "budgets": {}},
+]
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
-        {"release": "a1", "silos": ["west"]},
-        {"release": RELEASE, "silos": []},
-        {"release": RELEASE, "silos": ["west", "west"]},
-        {"release": RELEASE, "silos": ["nobody"]},
-        {"release": RELEASE, "silos": "west"},
-        {"release": RELEASE, "silos": ["west"], "budget": {"rows": -1}},
-        {"release": RELEASE, "silos": ["west"], "budget": {"rows": True}},
-        {"release": RELEASE, "silos": ["west"], "budget": [1]},
-        {"release": RELEASE, "silos": ["west"], "budgets": {}},
-    ],
-)
-def test_a_malformed_epoch_is_refused(clients: Clients, content: Any) -> None:
-    answer = raw(clients, "hub", "PUT", f"/v1/epochs/{EPOCH}", json.dumps(content).encode())
-    assert (answer.status_code, answer.json()["code"]) == (400, "Invalid")
+def test_what_is_malformed_is_refused_and_changes_nothing(opened: Clients) -> None:
+    before = opened["hub"].status(EPOCH)
+    for method, name, where, contents in (
+        ("POST", "west", f"/v1/epochs/{EPOCH}/tombstones", MALFORMED_WITHDRAWALS),
+        ("PUT", "hub", f"/v1/epochs/{EPOCH}", MALFORMED_EPOCHS),
+    ):
+        for content in contents:
+            answer = raw(opened, name, method, where, json.dumps(content).encode())
+            assert (answer.status_code, answer.json()["code"]) == (400, "Invalid"), content
+    assert opened["hub"].status(EPOCH) == before
 
 
 def test_an_answer_that_was_tampered_with_is_not_believed(opened: Clients) -> None:

@@ -6,6 +6,8 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -236,6 +238,64 @@ def test_rows_and_queries_share_one_budget(filled: Hub) -> None:
     with pytest.raises(BudgetSpentError):
         filled.ask("east", unit(5, 1)[0])
     assert filled.spent("east") == (27, 1)
+
+
+def test_an_upload_is_taken_as_a_whole_or_not_at_all(filled: Hub) -> None:
+    filled.open(budget=Budget(rows=28))
+    filled.ask("east", unit(5, 1)[0])
+    with pytest.raises(BudgetSpentError):
+        filled.add("east", upload("east", gallery=2, undiagnosed=1, seed=9, first=600))
+    assert filled.service.store.full_record(EPOCH)[0].counts["east"] == Counts(20, 2)
+    assert filled.spent("east") == (26, 1)
+    filled.add("east", upload("east", gallery=1, undiagnosed=1, seed=9, first=600))
+    assert filled.spent("east") == (28, 1)
+
+
+def test_a_case_is_not_diagnosed_and_undiagnosed_at_once(filled: Hub) -> None:
+    rows = upload("west", gallery=1, undiagnosed=1, first=600)
+    both = replace(rows, undiagnosed=replace(rows.undiagnosed, handles=rows.gallery.handles))
+    with refusal(Code.ROWS_INVALID):
+        filled.add("west", both)
+    with refusal(Code.ROWS_INVALID):
+        filled.ingest("west", both, "west-2")
+
+
+def test_withdrawals_of_cases_that_never_were_have_an_end(
+    filled: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fedgestalt.exchange.epochs.store.MAX_WITHDRAWN", 3)
+    filled.withdraw("west", 1, 2)
+    filled.withdraw("west", 1)  # said already: no second statement
+    with refusal(Code.QUOTA_EXCEEDED):
+        filled.withdraw("west", 3, 4)
+    filled.withdraw("east", 1)
+    assert len(filled.service.store.statements(EPOCH)) == 2
+
+
+def test_questions_withdrawals_and_new_rows_at_once_leave_one_truth(filled: Hub) -> None:
+    west = upload("west", test=3, undiagnosed=2).gallery.rows
+    late: list[int] = []
+
+    def ask(k: int) -> None:
+        gone = set(done)
+        late.extend(gone & set(filled.ask("east", west[k % 20], key=k + 1)))
+
+    def change(k: int) -> None:
+        filled.withdraw("west", FIRST["west"] + k)
+        done.append(FIRST["west"] + k)
+        filled.add("north", upload("north", gallery=1, seed=k, first=700 + k))
+
+    done: list[int] = []
+    with ThreadPoolExecutor(4) as pool:
+        futures = [pool.submit(ask, k) for k in range(40)] + [pool.submit(change, k) for k in range(10)]
+        for future in futures:
+            future.result()
+    assert late == []  # no answer that began after a withdrawal names what was withdrawn
+    assert filled.spent("east") == (25 + 40, 40)
+    assert filled.service.store.full_record(EPOCH)[0].counts["north"] == Counts(30, 2)
+    before = [filled.ask("east", row) for row in west]
+    filled.restart()
+    assert [filled.ask("east", row) for row in west] == before
 
 
 def test_rows_of_a_round_beyond_the_budget_are_not_taken_in_part(

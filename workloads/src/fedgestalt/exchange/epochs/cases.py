@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from fedgestalt.exchange.epochs.values import Counts
 from fedgestalt.exchange.errors import Code, refused
+from fedgestalt.flake.errors import FlakeError
 from fedgestalt.flake.rows import SiloRows
 from fedgestalt.flake.tokens import TOKEN_BYTES
 
@@ -36,7 +37,14 @@ class Cases:
 
 
 def cases_of(rows: SiloRows) -> tuple[Cases, Cases]:
-    """The gallery and the undiagnosed cases of an upload."""
+    """The gallery and the undiagnosed cases of an upload.
+
+    Raises:
+        FlakeError: a case that is both.
+    """
+    gallery = {handle.tobytes() for handle in rows.gallery.handles}
+    if any(handle.tobytes() in gallery for handle in rows.undiagnosed.handles):
+        raise FlakeError("a handle names a diagnosed and an undiagnosed case; a case is one or the other")
     return (
         Cases(rows.gallery.rows, rows.gallery.handles, rows.gallery.tokens),
         Cases(rows.undiagnosed.rows, rows.undiagnosed.handles, None),
@@ -93,26 +101,20 @@ def counts(db: sqlite3.Connection, epoch: str) -> dict[str, Counts]:
     return {owner: Counts(gallery, undiagnosed) for owner, gallery, undiagnosed in rows}
 
 
-def gallery(db: sqlite3.Connection, epoch: str, width: int) -> Iterator[tuple[str, Cases]]:
-    """All diagnosed cases by owner, in pieces of at most 16 MiB."""
+def gallery(db: sqlite3.Connection, epoch: str, owner: str, width: int) -> Iterator[Cases]:
+    """An owner's diagnosed cases by handle, in pieces of at most 16 MiB."""
     step = max(1, _PART_BYTES // (8 * width))
-    for owner, found in sorted(counts(db, epoch).items()):
-        if not found.gallery:
-            continue
-        cursor = db.execute(
-            "SELECT handle, token, row FROM cases WHERE epoch = ? AND owner = ? AND token IS NOT NULL",
-            (epoch, owner),
+    cursor = db.execute(
+        "SELECT handle, token, row FROM cases WHERE epoch = ? AND owner = ? AND token IS NOT NULL ORDER BY handle",
+        (epoch, owner),
+    )
+    while part := cursor.fetchmany(step):
+        handles, tokens, rows = zip(*part, strict=True)
+        yield Cases(
+            np.frombuffer(b"".join(rows), "<f8").astype(np.float64, copy=False).reshape(-1, width),
+            np.frombuffer(b"".join(handles), np.uint8).reshape(-1, TOKEN_BYTES),
+            np.frombuffer(b"".join(tokens), np.uint8).reshape(-1, TOKEN_BYTES),
         )
-        while part := cursor.fetchmany(step):
-            handles, tokens, rows = zip(*part, strict=True)
-            yield (
-                owner,
-                Cases(
-                    np.frombuffer(b"".join(rows), "<f8").astype(np.float64, copy=False).reshape(-1, width),
-                    np.frombuffer(b"".join(handles), np.uint8).reshape(-1, TOKEN_BYTES),
-                    np.frombuffer(b"".join(tokens), np.uint8).reshape(-1, TOKEN_BYTES),
-                ),
-            )
 
 
 def _token(cases: Cases, i: int) -> bytes | None:

@@ -26,7 +26,7 @@ CREATE TABLE IF NOT EXISTS cases (
     epoch TEXT NOT NULL, handle BLOB NOT NULL, owner TEXT NOT NULL, token BLOB, row BLOB NOT NULL,
     PRIMARY KEY (epoch, handle)
 );
-CREATE INDEX IF NOT EXISTS cases_by_owner ON cases (epoch, owner);
+CREATE INDEX IF NOT EXISTS cases_by_owner ON cases (epoch, owner, handle);
 CREATE TABLE IF NOT EXISTS ingested (
     epoch TEXT NOT NULL, owner TEXT NOT NULL, digest TEXT NOT NULL, PRIMARY KEY (epoch, owner, digest)
 ) WITHOUT ROWID;

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -96,15 +96,15 @@ class EpochService:
         try:
             found = SiloRows.decode(blob)
             found.check_lengths()
+            parts = [part for cases in cases_of(found) for part in cases.parts()]
         except FlakeError as error:
             raise refused(Code.ROWS_INVALID, str(error)) from error
         _require_setup(record, found, first=True)
-        parts = [part for cases in cases_of(found) for part in cases.parts()]
         tests = len(found.test.rows)
         with self._spending(epoch, owner, now):
             self.store.require_budget(epoch, owner, parts, tests)
             self.store.set_setup(epoch, Setup(found.width, found.fingerprint))
-            taken = [self._take(epoch, owner, part, strict=False) for part in parts]
+            taken = [self._take(epoch, owner, [part], strict=False) for part in parts]
             self.store.finish(epoch, owner, digest, tests)
         with self._lock:
             if epoch in self._indexes:
@@ -121,14 +121,14 @@ class EpochService:
         try:
             found = SiloRows.decode(data, RowLimits(rows=MAX_PART_BYTES // 8, bytes=MAX_PART_BYTES))
             found.check_lengths()
+            parts = cases_of(found)
         except FlakeError as error:
             raise refused(Code.ROWS_INVALID, str(error)) from error
         _require_setup(record, found, first=False)
         if len(found.test.rows):
             raise refused(Code.ROWS_INVALID, "test rows are for a round's evaluation; an epoch takes none")
         with self._spending(epoch, silo, now):
-            taken = [self._take(epoch, silo, cases, strict=True) for cases in cases_of(found)]
-        return sum(taken, Taken(0, 0))
+            return self._take(epoch, silo, parts, strict=True)
 
     def ask(
         self, epoch: str, silo: str, identity: bytes | None, row: bytes, key: bytes, *, now: float
@@ -160,7 +160,7 @@ class EpochService:
         """Remove a member's withdrawn cases at once, keep its statement, and mark the epoch as due for rotation.
 
         Raises:
-            RefusedError: EpochUnknown, NotInEpoch or SignatureInvalid.
+            RefusedError: EpochUnknown, NotInEpoch, SignatureInvalid or QuotaExceeded.
         """
         epoch, owner = tombstone.epoch, tombstone.owner
         member = self.member(epoch, owner, identity).members[owner]
@@ -174,16 +174,14 @@ class EpochService:
                 self._indexes[epoch].remove(owner, tombstone.handles)
         return removed
 
-    def _take(self, epoch: str, owner: str, cases: Cases, *, strict: bool) -> Taken:
+    def _take(self, epoch: str, owner: str, parts: Sequence[Cases], *, strict: bool) -> Taken:
         with self._lock:
-            taken, fresh = self.store.take(epoch, owner, cases, strict=strict)
+            taken, stored = self.store.take(epoch, owner, parts, strict=strict)
             index = self._indexes.get(epoch)
-            if index is not None and fresh:
+            if index is not None:
                 try:
-                    if cases.tokens is None:  # a diagnosis that was taken back
-                        index.remove(owner, [cases.handles[i].tobytes() for i in fresh])
-                    else:
-                        index.put(owner, cases.rows[fresh], cases.tokens[fresh], cases.handles[fresh])
+                    for cases, fresh in zip(parts, stored, strict=True):
+                        _update(index, owner, cases, fresh)
                 except BaseException:
                     del self._indexes[epoch]  # made anew from what is stored
                     raise
@@ -207,7 +205,7 @@ class EpochService:
             RefusedError: EpochUnknown, EpochEmpty.
         """
         setup = require_rows(self.store.record(epoch))
-        found = [cases for name, cases in self.store.gallery(epoch, setup.width) if name == owner]
+        found = [cases for _, cases in self.store.gallery(epoch, setup.width, owner)]
         rows = np.concatenate([np.empty((0, setup.width)), *(cases.rows for cases in found)])
         none = np.empty((0, TOKEN_BYTES), dtype=np.uint8)
         handles = np.concatenate([none, *(cases.handles for cases in found)])
@@ -229,6 +227,14 @@ class EpochService:
         except BudgetSpentError:
             self.store.mark_due(epoch, Cause.BUDGET_SPENT, silo, now=now)
             raise
+
+
+def _update(index: GalleryIndex, owner: str, cases: Cases, which: Sequence[int]) -> None:
+    """Bring an index up to date with some of the cases that were stored."""
+    if cases.tokens is None:  # a diagnosis may have been taken back
+        index.remove(owner, [cases.handles[i].tobytes() for i in which])
+    elif which:
+        index.put(owner, cases.rows[which], cases.tokens[which], cases.handles[which])
 
 
 def require_rows(record: EpochRecord) -> Setup:

@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 from fedgestalt.exchange.epochs import cases as rows
 from fedgestalt.exchange.epochs import ledger
@@ -15,6 +16,9 @@ from fedgestalt.exchange.epochs.tombstone import Tombstone
 from fedgestalt.exchange.epochs.values import Budget, Cause, EpochRecord, RotationDue, Setup, Taken
 from fedgestalt.exchange.errors import Code, refused
 from fedgestalt.files import private_directory
+
+MAX_WITHDRAWN: Final = 1 << 18
+"""Withdrawn handles of one owner in one epoch: more than it may have rows by default."""
 
 
 class EpochStore:
@@ -119,8 +123,10 @@ class EpochStore:
                 (setup.width, setup.fingerprint, epoch),
             )
 
-    def take(self, epoch: str, owner: str, cases: Cases, *, strict: bool) -> tuple[Taken, list[int]]:
-        """Store and count the cases that are new or changed; return which those are as well.
+    def take(
+        self, epoch: str, owner: str, parts: Sequence[Cases], *, strict: bool
+    ) -> tuple[Taken, list[list[int]]]:
+        """Store and count the cases that are new or changed; return which of each part those are as well.
 
         Args:
             strict: whether a withdrawn case is refused; if not, it is left out.
@@ -128,15 +134,19 @@ class EpochStore:
         Raises:
             RefusedError: EpochUnknown, HandleTaken, HandleWithdrawn or BudgetSpent; then nothing is stored.
         """
+        taken, stored = Taken(0, 0), []
         with self._db.write() as db:
-            fresh, withdrawn = rows.changes(db, epoch, owner, cases)
-            if withdrawn and strict:
-                name = cases.handles[withdrawn[0]].tobytes().hex()
-                raise refused(Code.HANDLE_WITHDRAWN, f"handle {name} in epoch {epoch[:16]}")
-            ledger.charge(db, epoch, owner, rows=len(fresh))
-            rows.put(db, epoch, owner, cases, fresh)
-        present = len(cases.handles) - len(fresh) - len(withdrawn)
-        return Taken(len(fresh), present, len(withdrawn)), fresh
+            for cases in parts:
+                fresh, withdrawn = rows.changes(db, epoch, owner, cases)
+                if withdrawn and strict:
+                    name = cases.handles[withdrawn[0]].tobytes().hex()
+                    raise refused(Code.HANDLE_WITHDRAWN, f"handle {name} in epoch {epoch[:16]}")
+                ledger.charge(db, epoch, owner, rows=len(fresh))
+                rows.put(db, epoch, owner, cases, fresh)
+                present = len(cases.handles) - len(fresh) - len(withdrawn)
+                taken += Taken(len(fresh), present, len(withdrawn))
+                stored.append(fresh)
+        return taken, stored
 
     def finish(self, epoch: str, owner: str, digest: str, tests: int) -> None:
         """Record that a blob was taken in and count its test rows, once.
@@ -155,17 +165,31 @@ class EpochStore:
             return ledger.charge_query(db, epoch, silo, tag, now=now)
 
     def withdraw(self, tombstone: Tombstone, signature: bytes, identity: bytes, *, now: float) -> int:
-        """Keep a verified statement, delete its cases, and return how many there were. Idempotent."""
+        """Keep a verified statement, delete its cases, and return how many there were. Idempotent.
+
+        Raises:
+            RefusedError: EpochUnknown, or QuotaExceeded for more withdrawals than an owner can have cases.
+        """
         epoch, owner, handles = tombstone.epoch, tombstone.owner, tombstone.handles
         with self._db.write() as db:
             ledger.budget(db, epoch)  # the epoch is there
+            fresh = db.executemany(
+                "INSERT OR IGNORE INTO tombstones VALUES (?, ?, ?)",
+                [(epoch, owner, handle) for handle in handles],
+            ).rowcount
+            if not fresh:  # said before: nothing to keep, and nothing that can be there
+                return 0
+            (count,) = db.execute(
+                "SELECT count(*) FROM tombstones WHERE epoch = ? AND owner = ?", (epoch, owner)
+            ).fetchone()
+            if count > MAX_WITHDRAWN:
+                raise refused(
+                    Code.QUOTA_EXCEEDED,
+                    f"silo {owner!r} withdrew {MAX_WITHDRAWN} cases of epoch {epoch[:16]}",
+                )
             db.execute(
                 "INSERT OR IGNORE INTO statements VALUES (?, ?, ?, ?, ?, ?)",
                 (epoch, owner, signature, b"".join(handles), identity, now),
-            )
-            db.executemany(
-                "INSERT OR IGNORE INTO tombstones VALUES (?, ?, ?)",
-                [(epoch, owner, handle) for handle in handles],
             )
             removed = rows.remove(db, epoch, owner, handles)
             _due(db, epoch, Cause.WITHDRAWAL, owner, now)
@@ -177,10 +201,13 @@ class EpochStore:
         with self._db.write() as db:
             _due(db, epoch, cause, silo, now)
 
-    def gallery(self, epoch: str, width: int) -> Iterator[tuple[str, Cases]]:
-        """All diagnosed cases by owner, in pieces. Other calls wait until the iteration has ended."""
+    def gallery(self, epoch: str, width: int, owner: str | None = None) -> Iterator[tuple[str, Cases]]:
+        """The diagnosed cases of one owner or of all, in pieces. Other calls wait until the iteration has ended."""
         with self._db.read() as db:
-            yield from rows.gallery(db, epoch, width)
+            owners = sorted(rows.counts(db, epoch)) if owner is None else [owner]
+            for name in owners:
+                for cases in rows.gallery(db, epoch, name, width):
+                    yield name, cases
 
     def statements(self, epoch: str) -> list[tuple[Tombstone, bytes, bytes]]:
         """All withdrawals of an epoch with signature and identity, in the order of their arrival."""
