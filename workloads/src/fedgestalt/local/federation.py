@@ -19,6 +19,7 @@ from fedgestalt.evaluation import EvaluationTable
 from fedgestalt.exchange.chain import FileChainState
 from fedgestalt.exchange.client import BoardClient
 from fedgestalt.exchange.epochs.client import EpochClient
+from fedgestalt.exchange.errors import UnreachableError
 from fedgestalt.exchange.tokens import JOB_LIFETIME, KeyCredential, Role, mint
 from fedgestalt.files import private_directory, write_atomic
 from fedgestalt.local.exchange import ExchangeStartError, LocalExchange
@@ -33,6 +34,9 @@ from fedgestalt_operator.plan.types import Plan, PublishRelease
 log = logging.getLogger(__name__)
 
 MAX_AGENT_RESTARTS = 20
+# One call of the hub must not outlast the moment at which a dead exchange is seen and started again.
+CALL_SECONDS = 5.0
+UNREACHABLE_SECONDS = 120.0
 TERMINAL = ("Succeeded", "Failed")
 
 
@@ -173,9 +177,10 @@ class LocalFederation:
             name=HUB,
             hub_key=self._hub_key.public,
             state=FileChainState(layout.hub / "chain"),
+            deadline=CALL_SECONDS,
         )
         credential = KeyCredential(self._hub_key, Role.HUB, HUB, self._hub_key.public)
-        epochs = EpochClient(url, self._tls.ca, credential)
+        epochs = EpochClient(url, self._tls.ca, credential, deadline=CALL_SECONDS)
         hub = Hub(
             self.round,
             client=client,
@@ -204,21 +209,29 @@ class LocalFederation:
             )
             self._start_agent(name)
         token_until = 0.0
+        reached = time.monotonic()
         try:
             while True:
                 if time.time() > token_until:
                     write_atomic(token, self._job_token().encode())
                     token_until = time.time() + JOB_LIFETIME / 2
-                answer = hub.step()
-                on_status(answer.status)
-                if (
-                    answer.status.get("phase") in TERMINAL
-                    and not answer.decisions
-                    and not _publishing(answer)
-                ):
-                    break
-                self._keep_alive()
-                hub.wait(answer)
+                try:
+                    answer = hub.step()
+                    on_status(answer.status)
+                    if (
+                        answer.status.get("phase") in TERMINAL
+                        and not answer.decisions
+                        and not _publishing(answer)
+                    ):
+                        break
+                    self._keep_alive()
+                    hub.wait(answer)
+                    reached = time.monotonic()
+                except UnreachableError:
+                    # The exchange may have died in the middle of the call: see whether it must be started again.
+                    if time.monotonic() - reached > UNREACHABLE_SECONDS:
+                        raise
+                    self._keep_alive()
             self._linger()
             return self._outcome(hub, time.time() - started)
         finally:

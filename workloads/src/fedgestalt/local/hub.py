@@ -82,14 +82,21 @@ class Hub:
         self._silos: dict[str, SiloState] = {}
         self._tasks: dict[str, TaskState] = {}
         self._silos_at = 0.0
+        self._unsure = True
         self.status: Mapping[str, Any] = {}
 
     def step(self) -> Plan:
         """Look, plan, act once; returns the plan that was carried out."""
+        if self._unsure:
+            # What was posted before a kill, or without an answer, may stand on the board: it is not decided again.
+            self._read(0.0)
+            self._unsure = False
         self._look_at_silos()
         answer = plan(self.round, self._observe(), time.time())
+        self._unsure = bool(answer.decisions)
         for decision in answer.decisions:
             self._post(decision)
+        self._unsure = False
         for action in answer.actions:
             self._act(action)
         if answer.status != self.status:
