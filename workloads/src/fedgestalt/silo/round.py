@@ -70,6 +70,7 @@ class RoundWork:
         self._results: Results | None = None
         self._admission: Admission | None = None
         self.progress: tuple[float, str] = (0.0, "")
+        self._rewound = False
         # Its secrets are deleted, so a finished round is never taken up again, whatever is asked.
         self.finished = self.dormant = (self._directory / "finished").exists()
 
@@ -236,7 +237,11 @@ class RoundWork:
         return next((m for m in own if m.slot.enrolment == self._attempt), None)
 
     def rewound(self, detail: str) -> None:
-        """The board was set back: this silo takes no further part in the enrolment."""
+        """The board was set back: this silo takes no further part in the enrolment.
+
+        An agent that was started anew has nothing yet to sign a fault with; its tasks' status says it in any case.
+        """
+        self._rewound = True
         if self._part is not None:
             self._part.fault(FaultReason.BOARD_REWOUND, detail)
 
@@ -301,6 +306,14 @@ class RoundWork:
         """What the hub may know of a task of this round."""
         workload = self._workloads.get({"Train": "train", "Encode": "encode"}.get(kind, ""))
         fraction, message = self.progress
+        if self._rewound:
+            said = "the board was set back behind what this silo saw of it"
+            return {
+                "phase": "Failed",
+                "reason": FaultReason.BOARD_REWOUND,
+                "fraction": fraction,
+                "message": said,
+            }
         if kind == "Enrol":
             enrolled = self._part is not None and self._part.session.enrolled
             return {
