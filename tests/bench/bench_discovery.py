@@ -189,6 +189,9 @@ def main():
     )
     parser.add_argument("--patients", type=int, default=8, help="per held-out syndrome")
     parser.add_argument("--held-out", type=int, default=10)
+    parser.add_argument(
+        "--gallery", type=int, help="training photos that chance is measured on; all by default"
+    )
     parser.add_argument("--draws", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
@@ -205,7 +208,7 @@ def main():
     _, number = np.unique(syndromes, return_inverse=True)
     tokens = np.zeros((len(rows), 16), dtype=np.uint8)
     tokens[:, :8] = number.astype("<u8").view(np.uint8).reshape(-1, 8)
-    train = np.flatnonzero(roles == "train")
+    train = rng.permutation(np.flatnonzero(roles == "train"))[: arguments.gallery]
 
     def gallery_of(places):
         places = train[places]

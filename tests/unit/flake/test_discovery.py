@@ -1,4 +1,5 @@
 import json
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -6,7 +7,7 @@ from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import squareform
 
 from fedgestalt.flake import FlakeError, Frame, GalleryRows, UndiagnosedRows, rotate
-from fedgestalt.flake.chance import Chance, closing_triples
+from fedgestalt.flake.chance import Chance, Tail, closing_triples
 from fedgestalt.flake.discovery import average_linkage, discover
 
 KEY = bytes(range(32))
@@ -179,6 +180,13 @@ def test_a_gallery_too_small_to_show_that_a_likeness_is_rare_finds_nothing(galle
     assert discover(rows, Chance.measure({}), key=KEY) == []
 
 
+def test_more_undiagnosed_than_diagnosed_do_not_end_discovery(chance):
+    rows = undiagnosed({"east": 1, "north": 1, "west": 1}, strangers=150)
+    assert 150**3 * 4 * 0.3 > chance.triples.total  # rarer than anything that the gallery can show
+    (cluster,) = discover(rows, chance, key=KEY)
+    assert cluster.owners == ("east", "north", "west")
+
+
 def test_chance_counts_every_pair_and_triple_of_strangers():
     rng = np.random.default_rng(2)
     rows = {o: unit(rng.standard_normal((7, 3))) for o in OWNERS}
@@ -216,6 +224,21 @@ def test_counting_stops_early_without_becoming_too_bold(gallery):
     assert np.array_equal(part.reached, whole.reached[:shared])
     assert part.probability(float(whole.likeness[shared])) == 1.0
     assert part.cut(1.0) == part.likeness[-1]
+
+
+def test_beyond_what_was_counted_the_tail_goes_on_exponentially_and_never_rises():
+    rng = np.random.default_rng(3)
+    scale, total = 0.05, 100_000
+    likeness = np.sort(rng.exponential(scale, total))[::-1][:2_000]
+    tail = Tail(likeness, np.arange(1, 2_001), total)
+    for probability in (1e-6, 1e-8):
+        # A hundred peaks give the scale to about a tenth.
+        assert tail.cut(probability) == pytest.approx(-scale * np.log(probability), rel=0.1)
+        assert tail.probability(tail.cut(probability)) == pytest.approx(probability, rel=1e-6)
+    values = [tail.probability(x) for x in np.linspace(likeness[-1], 2 * likeness[0], 500)]
+    assert all(a >= b for a, b in pairwise(values))
+    few = Tail(likeness[:50], np.arange(1, 51), total)
+    assert few.cut(1e-8) == np.inf
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -25,6 +25,8 @@ from fedgestalt.flake.rows import GalleryRows
 MOST_ROWS: Final = 2_400
 #: The most pairs that are added: the far tail is all that is asked for.
 _MOST_PAIRS: Final = 200_000
+#: The most alike pairs or triples to which the tail's extension is fitted.
+_PEAKS: Final = 100
 
 
 @dataclass(frozen=True)
@@ -42,23 +44,44 @@ class Tail:
     total: int
 
     def probability(self, likeness: float) -> float:
-        """The chance of at least this likeness; one more than were counted, so it is never zero."""
+        """The chance of at least this likeness; above all that were counted, by the extended tail."""
         if not len(self.likeness) or likeness < self.likeness[-1]:
-            return 1.0  # beyond what was counted
+            return 1.0  # below what was counted
         place = int(np.searchsorted(-self.likeness, -likeness, side="right"))
-        return (1 + (int(self.reached[place - 1]) if place else 0)) / (1 + self.total)
+        if place:
+            return (1 + int(self.reached[place - 1])) / (1 + self.total)
+        start, scale, reach = self._exponential()
+        return min(1 / (1 + self.total), reach * float(np.exp((start - likeness) / scale)))
 
     def cut(self, probability: float) -> float:
-        """The least likeness in the tail that has at most this chance; infinity if there is none."""
+        """The least likeness in the tail that has at most this chance; infinity if none can be told."""
         allowed = probability * (1 + self.total) - 1
-        if allowed < 0 or not len(self.likeness):
+        if not len(self.likeness):
             return np.inf
-        place = int(np.searchsorted(self.reached, allowed, side="right"))
+        place = int(np.searchsorted(self.reached, allowed, side="right")) if allowed >= 0 else 0
         if place == len(self.likeness):
             return float(self.likeness[-1])
-        return float(
+        above = float(
             np.nextafter(self.likeness[place], np.inf)
         )  # just above the first that would be too many
+        if allowed >= 0:
+            return above
+        start, scale, reach = self._exponential()
+        return max(above, float(start + scale * np.log(reach / probability)))
+
+    def _exponential(self) -> tuple[float, float, float]:
+        """The tail's extension: where it starts, its scale, and the chance of reaching its start.
+
+        Peaks over a threshold (Pickands 1975) with an exponential tail, fitted to about the hundred that are most
+        alike. Cosines end at one, so their tail falls faster in the end, and the extension errs to the safe side.
+        """
+        enough = int(np.searchsorted(self.reached, _PEAKS))
+        if enough == len(self.reached):
+            return np.inf, 1.0, 1.0
+        count = int(self.reached[enough])
+        weights = np.diff(self.reached[: enough + 1], prepend=0)
+        excess = float(weights @ (self.likeness[: enough + 1] - self.likeness[enough])) / count
+        return float(self.likeness[enough]), max(excess, 1e-12), (1 + count) / (1 + self.total)
 
 
 @dataclass(frozen=True)
