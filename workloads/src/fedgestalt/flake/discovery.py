@@ -52,8 +52,8 @@ def discover(
 
     Args:
         rows: the undiagnosed rows of each owner, of length one and masked by the frame of the epoch.
-        chance: `Chance.measure` of the diagnosed rows under the same frame. Too small a gallery cannot show that a
-            likeness is rare; then nothing is found.
+        chance: `Chance.measure` of the diagnosed rows under the same frame. Where fewer
+            than a hundred triples of strangers can be counted, nothing is found.
         key: at least 32 secret bytes that the job draws anew for every epoch, so that handles do not link epochs.
         min_owners: the fewest owners of a cluster, at least 3.
         expected: how many clusters of strangers, and strangers beside a case, may be expected by chance.
