@@ -40,6 +40,11 @@ import click
     help="Ray workers per hospital; 0 trains in one process each, which is far lighter.",
 )
 @click.option(
+    "--adopt",
+    is_flag=True,
+    help="Afterwards one more hospital joins without training, and asks about its patients.",
+)
+@click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
     default=Path("fedgestalt-demo"),
@@ -57,6 +62,7 @@ def command(
     split: str,
     seed: int,
     workers: int,
+    adopt: bool,
     out: Path,
     resume: bool,
     overwrite: bool,
@@ -86,12 +92,14 @@ def command(
                 f"{out} holds {kind} demonstration. Go on with --resume, begin anew with --overwrite, or give another --out."
             )
         shutil.rmtree(out)
-    settings = DemoSettings(tier, silos, split, seed, workers, "" if data is None else str(data.resolve()))
+    source = "" if data is None else str(data.resolve())
+    settings = DemoSettings(tier, silos, split, seed, workers, source, adopt)
     chosen = f"fedgestalt demo --tier {tier} --silos {silos} --split {split} --seed {seed}"
     try:
         with StageProgress(console) as progress:
             demo = Demo(out, settings, progress)
             result = demo.run()
+            adoption = demo.adopt(result) if adopt else None
         html, figures = write_demo_report(demo, result, chosen)
     except KeyboardInterrupt:
         click.echo(
@@ -108,6 +116,13 @@ def command(
         f"{minutes:.1f} minutes, at most {result.peak_rss_mib / 1024:.1f} GiB of memory in all processes (an upper bound)"
     )
     wide.print(f"Report: {html}\nFigures: {figures}")
+    if adoption is not None:
+        found = "/".join(f"{100 * adoption.table.value('average', k):.1f}" for k in (1, 5, 10, 30))
+        wide.print(
+            f"{adoption.newcomer} joined without training in {adoption.seconds:.0f} s ({adoption.blocks} new Gram blocks). "
+            f"Its own test photos against all {silos + 1} galleries: top-1/5/10/30 {found} %. "
+            f"Release {adoption.release[:12]}"
+        )
     wide.print(
         f"Next: fedgestalt demo --tier {tier} --split non-overlapping --out fedgestalt-demo-2   (hospitals share no syndrome)"
     )
@@ -123,6 +138,7 @@ class StageProgress:
         "centralised": "centralised training",
         "local_only": "each hospital alone",
         "shuffled": "shuffled labels",
+        "adopt": "a newcomer joins",
     }
 
     def __init__(self, console: Any) -> None:

@@ -191,3 +191,59 @@ def _parent(release: StoredRelease) -> bytes | None:
             continue
     kept = release.folder / PARENT
     return kept.read_bytes() if kept.is_file() else None
+
+
+@command.command("round")
+@click.argument("reference", metavar="ID")
+@_DIR
+@click.option(
+    "--operation",
+    type=click.Choice(["Adopt", "Rotate", "Train"]),
+    required=True,
+    help="Adopt lets newcomers in, Rotate draws new keys for the same extractor, Train goes on from its weights.",
+)
+@click.option("--name", required=True, help="metadata.name of the new round.")
+@click.option("--add", multiple=True, metavar="SILO", help="A newcomer, for Adopt.")
+@click.option("--without", multiple=True, metavar="SILO", help="A silo that departs, for Rotate and Train.")
+def round_command(
+    reference: str,
+    directory: Path | None,
+    operation: str,
+    name: str,
+    add: tuple[str, ...],
+    without: tuple[str, ...],
+) -> None:
+    """Print the FederationRound that continues a release: for `fedgestalt run` or `kubectl apply`.
+
+    Exit codes: 0 done; 1 a file of it is damaged, or the document would be invalid; 2 wrong usage.
+    """
+    import json
+
+    import yaml
+
+    from fedgestalt.lineage import StoreError
+    from fedgestalt.lineage.store import COMPUTATION
+    from fedgestalt_operator.kube.validate import InvalidDocumentError, validate
+
+    release = _resolve(reference, directory)
+    try:
+        spec = json.loads(release.read(COMPUTATION))["spec"]
+    except (StoreError, ValueError, KeyError) as error:
+        raise click.ClickException(str(error)) from error
+    kept = ("purpose", "dataset", "software", "quorum", "evaluation")
+    new: dict[str, object] = {"operation": operation, "silos": sorted({*release.manifest.roster, *add} - set(without))}
+    new |= {field: spec[field] for field in kept if field in spec}
+    if operation == "Train":
+        new |= {field: spec[field] for field in ("vocabulary", "training", "kernel") if field in spec}
+    new["base"] = {"release": release.manifest.name, "digest": f"sha256:{release.digest}"}
+    document = {
+        "apiVersion": "fedgestalt.org/v1alpha1",
+        "kind": "FederationRound",
+        "metadata": {"name": name},
+        "spec": new,
+    }
+    try:
+        validate(document, source="the new round")
+    except InvalidDocumentError as error:
+        raise click.ClickException(str(error)) from error
+    click.echo(yaml.safe_dump(document, sort_keys=False), nl=False)

@@ -37,8 +37,9 @@ def command(
 ) -> None:
     """Run the FederationRound in DOCUMENT with hub and silos as processes under WORKDIR.
 
-    The document is the one that a cluster takes. Running again in the same WORKDIR resumes. Exit codes: 0 the round
-    succeeded; 1 bad input or a process that does not stay up; 3 the round ended in Failed.
+    The document is the one that a cluster takes. Running again in the same WORKDIR resumes; another document there is the
+    federation's next round. Exit codes: 0 the round succeeded; 1 bad input or a process that does not stay up; 3 the
+    round ended in Failed.
     """
     from rich.console import Console
 
@@ -64,14 +65,20 @@ def command(
             "Make them with `fedgestalt synth` or name their folder with --cohorts."
         )
     vocabulary_file = vocabulary_file or cohorts / "vocabulary.json"
+    base = loaded["spec"].get("base")
+    if base is not None and "vocabulary" not in loaded["spec"]:
+        # Adopt and Rotate speak of the syndromes that the release speaks of; the hub keeps them beside it.
+        release = workdir / "hub" / "releases" / base["digest"].removeprefix("sha256:")
+        vocabulary_file = release / "vocabulary.json"
     try:
         vocabulary = vocabulary_file.read_bytes()
     except OSError as error:
-        raise click.ClickException(
-            f"{vocabulary_file}: {error.strerror}. Name it with --vocabulary."
-        ) from error
+        mend = (
+            "Name it with --vocabulary." if base is None else f"Is spec.base.digest a release of {workdir}?"
+        )
+        raise click.ClickException(f"{vocabulary_file}: {error.strerror}. {mend}") from error
     digest = hashlib.sha256(vocabulary).hexdigest()
-    if loaded["spec"]["vocabulary"]["digest"].removeprefix("sha256:") != digest:
+    if "vocabulary" in loaded["spec"] and loaded["spec"]["vocabulary"]["digest"] != f"sha256:{digest}":
         raise click.ClickException(
             f"{document}: spec.vocabulary.digest: {vocabulary_file} has sha256:{digest}."
         )
@@ -99,7 +106,10 @@ def command(
         from fedgestalt.evaluation import accuracy_table
 
         console.print(accuracy_table({"federated": outcome.table}))
-    console.print(
-        f"Round {outcome.uid} succeeded in {outcome.wall_seconds:.0f} s. "
-        f"Each hospital's model: {workdir}/silos/<silo>/work/{outcome.uid[:8]}/models"
-    )
+    release = str(outcome.status.get("releaseDigest", ""))
+    console.print(f"Round {outcome.uid} succeeded in {outcome.wall_seconds:.0f} s.")
+    if release:
+        console.print(
+            f"Release {release[:12]}: fedgestalt release show {release[:12]} --dir {workdir}\n"
+            f"At each hospital: {workdir}/silos/<silo>/releases/{release}"
+        )

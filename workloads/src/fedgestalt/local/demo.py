@@ -44,6 +44,12 @@ class DemoSettings:
     seed: int = 0
     workers: int = 0
     data: str = ""
+    adopt: bool = False
+
+    @property
+    def dealt(self) -> int:
+        """Hospitals that patients are dealt to: with ``adopt`` one more than train."""
+        return self.silos + self.adopt
 
 
 @dataclass(frozen=True)
@@ -58,6 +64,25 @@ class DemoResult:
     peak_rss_mib: float
 
 
+@dataclass(frozen=True)
+class Adoption:
+    """How a newcomer joined.
+
+    Attributes:
+        newcomer: its name.
+        release: digest (hex) of the release that it is part of now.
+        blocks: Gram blocks that the kernel computed: its tests against each hospital's gallery.
+        seconds: of the whole round.
+        table: its own test photos against all galleries; known to it alone.
+    """
+
+    newcomer: str
+    release: str
+    blocks: int
+    seconds: float
+    table: EvaluationTable
+
+
 class Demo:
     """One demonstration in one folder."""
 
@@ -69,7 +94,7 @@ class Demo:
         self.out, self.settings, self._report = out.resolve(), settings, report
         self.seconds: dict[str, float] = {}
         Split.parse(settings.split)  # before anything is written, so that a slip claims no folder
-        silo_names(settings.silos)
+        silo_names(settings.dealt)
         if settings.data and not list(Path(settings.data).glob("manifest.*")):
             raise CohortError(Path(settings.data), ["no manifest.csv in it; see `fedgestalt cohort check`"])
         self.out.mkdir(parents=True, exist_ok=True)
@@ -133,7 +158,7 @@ class Demo:
             partition_cohort(
                 Path(settings.data),
                 self.cohorts,
-                silos=settings.silos,
+                silos=settings.dealt,
                 split=settings.split,
                 seed=settings.seed,
             )
@@ -141,7 +166,7 @@ class Demo:
         make_federation(
             self.cohorts,
             tier=settings.tier,
-            silos=settings.silos,
+            silos=settings.dealt,
             split=settings.split,
             seed=settings.seed,
             progress=lambda done, total: self._report("photos", done / total, f"{done} of {total} rendered"),
@@ -149,7 +174,7 @@ class Demo:
 
     def _document(self) -> dict[str, Any]:
         """The round's document, written to ``round.yaml`` for the coordinator to read."""
-        silos = sorted(load_federation(self.cohorts))
+        silos = sorted(load_federation(self.cohorts))[: self.settings.silos]
         vocabulary = (self.cohorts / VOCABULARY).read_bytes()
         document = demo_round(
             name=f"demo-{self.settings.tier}-{self.settings.seed}",
@@ -184,6 +209,65 @@ class Demo:
             )
         write_atomic(done, json.dumps(asdict(outcome)).encode())
         return outcome
+
+    def adopt(self, result: DemoResult) -> Adoption:
+        """Let the hospital that did not train adopt the release: nothing is trained, only its rows are new.
+
+        Raises:
+            FederationError: the round did not end in Succeeded.
+        """
+        silos = sorted(load_federation(self.cohorts))
+        newcomer = silos[-1]
+        done = self.out / "adoption.json"
+        if done.exists():
+            content = json.loads(done.read_text())
+            return Adoption(
+                content["newcomer"],
+                content["release"],
+                content["blocks"],
+                content["seconds"],
+                EvaluationTable.from_json(content["table"]),
+            )
+        spec = result.document["spec"]
+        kept = {name: spec[name] for name in ("purpose", "dataset", "quorum", "evaluation")}
+        parent = str(result.outcome.status["releaseDigest"])
+        base = {"release": result.document["metadata"]["name"], "digest": f"sha256:{parent}"}
+        adopting = {
+            **{name: result.document[name] for name in ("apiVersion", "kind")},
+            "metadata": {"name": f"{base['release']}-adopt"},
+            "spec": {"operation": "Adopt", "silos": silos, **kept, "base": base},
+        }
+        text = yaml.safe_dump(adopting, sort_keys=False)
+        write_atomic(self.out / "round-adopt.yaml", text.encode(), mode=0o644)
+        federation = LocalFederation(
+            validate(adopting, source=str(self.out / "round-adopt.yaml")),
+            workdir=self.workdir,
+            cohorts={name: self.cohorts / name for name in silos},
+            vocabulary=(self.cohorts / VOCABULARY).read_bytes(),
+            seed=self.settings.seed,
+        )
+        outcome = self._stage("adopt", lambda: federation.run(self._on_adopting))
+        if outcome.phase != "Succeeded":
+            condition = next(c for c in outcome.status["conditions"] if c["type"] == "Succeeded")
+            raise FederationError(f"the Adopt round failed: {condition['reason']}: {condition['message']}")
+        release = str(outcome.status["releaseDigest"])
+        score = self.workdir / "silos" / newcomer / "releases" / release / "own-score.json"
+        jobs = (self.workdir / "hub" / "jobs").glob(f"fg-{outcome.uid[:8]}-kernel-*/result.json")
+        blocks = sum(int(json.loads(path.read_text())["blocks"]) for path in jobs)
+        content = {
+            "newcomer": newcomer,
+            "release": release,
+            "blocks": blocks,
+            "seconds": round(outcome.wall_seconds, 1),
+            "table": json.loads(score.read_text()),
+        }
+        write_atomic(done, json.dumps(content).encode(), mode=0o644)
+        return self.adopt(result)
+
+    def _on_adopting(self, status: Mapping[str, Any]) -> None:
+        summary = status.get("summary", {})
+        parts = [status.get("phase", ""), summary.get("progress", ""), summary.get("waiting", "")]
+        self._report("adopt", None, "  ".join(part for part in parts if part))
 
     def _on_status(self, status: Mapping[str, Any]) -> None:
         from fedgestalt.local.progress import overall_fraction
