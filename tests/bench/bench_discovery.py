@@ -208,7 +208,9 @@ def main():
     _, number = np.unique(syndromes, return_inverse=True)
     tokens = np.zeros((len(rows), 16), dtype=np.uint8)
     tokens[:, :8] = number.astype("<u8").view(np.uint8).reshape(-1, 8)
-    train = rng.permutation(np.flatnonzero(roles == "train"))[: arguments.gallery]
+    train = np.flatnonzero(roles == "train")
+    if arguments.gallery is not None:  # a generator of its own, so that the draws stay the same
+        train = np.random.default_rng([arguments.seed, 1]).permutation(train)[: arguments.gallery]
 
     def gallery_of(places):
         places = train[places]
