@@ -1,8 +1,10 @@
 """The command: one process from the release's folder to an answered photo, and its exit codes."""
 
 import shutil
+import sys
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner
 
 from fedgestalt.cli.main import main
@@ -27,3 +29,10 @@ def test_an_altered_release_ends_the_command_with_its_reason(site: Site, tmp_pat
     done = CliRunner().invoke(main, ["serve", "--release", str(folder), "--port", "0"])
     assert done.exit_code == 1
     assert "manifest.json: has digest" in done.output
+
+
+def test_a_package_that_is_not_installed_is_named(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "python_multipart", None)
+    done = CliRunner().invoke(main, ["serve", "--release", str(site.folder)])
+    assert done.exit_code == 1
+    assert "'python_multipart', which is not installed" in done.output

@@ -50,10 +50,20 @@ def command(folder: Path, host: str, port: int, site_file: Path | None, ready_fi
     from fedgestalt.crypto.errors import CryptoError
     from fedgestalt.exchange.errors import ExchangeError
     from fedgestalt.files import write_atomic
-    from fedgestalt.serving.release import ReleaseError
-    from fedgestalt.serving.server import serve
     from fedgestalt.silo.config import SiteConfigError, load_site_config
 
+    try:
+        import python_multipart  # noqa: F401 - starlette asks for it at the first form only
+
+        from fedgestalt.serving.release import ReleaseError
+        from fedgestalt.serving.server import serve
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("fedgestalt"):
+            raise
+        raise click.ClickException(
+            f"`fedgestalt serve` needs the Python package {error.name!r}, which is not installed. "
+            "Install the project with its extras: pip install 'fedgestalt[train,serve]'."
+        ) from error
     try:
         site = None if site_file is None else load_site_config(site_file)
     except SiteConfigError as error:
