@@ -13,7 +13,7 @@ EXCHANGE = {
     "messages": [
         Kill("exchange", "append", "before", 9),
         Kill("exchange", "append", "after", 11),
-        Kill("exchange", "task", "before", 6),
+        Kill("exchange", "task", "before", 3),
         Kill("exchange", "task", "after", 1),
     ],
     "uploads": [
