@@ -231,7 +231,10 @@ def round_command(
     except (StoreError, ValueError, KeyError) as error:
         raise click.ClickException(str(error)) from error
     kept = ("purpose", "dataset", "software", "quorum", "evaluation")
-    new: dict[str, object] = {"operation": operation, "silos": sorted({*release.manifest.roster, *add} - set(without))}
+    new: dict[str, object] = {
+        "operation": operation,
+        "silos": sorted({*release.manifest.roster, *add} - set(without)),
+    }
     new |= {field: spec[field] for field in kept if field in spec}
     if operation == "Train":
         new |= {field: spec[field] for field in ("vocabulary", "training", "kernel") if field in spec}
@@ -247,3 +250,14 @@ def round_command(
     except InvalidDocumentError as error:
         raise click.ClickException(str(error)) from error
     click.echo(yaml.safe_dump(document, sort_keys=False), nl=False)
+
+
+@command.command("path")
+@click.argument("reference", metavar="ID")
+@_DIR
+def path_command(reference: str, directory: Path | None) -> None:
+    """Print the folder of a release, for scripts.
+
+    Exit codes: 0 done; 2 no such release.
+    """
+    click.echo(_resolve(reference, directory).folder)

@@ -16,6 +16,13 @@ from fedgestalt.data.tiers import TIERS
 )
 @click.option("--silos", type=click.IntRange(3, 64), default=4, show_default=True, help="Hospitals.")
 @click.option(
+    "--newcomers",
+    type=click.IntRange(0, 16),
+    default=0,
+    show_default=True,
+    help="Further hospitals with photos that the round in round.yaml leaves out: to adopt its release later.",
+)
+@click.option(
     "--split",
     default="near-uniform",
     show_default=True,
@@ -33,7 +40,9 @@ from fedgestalt.data.tiers import TIERS
 @click.option(
     "--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder to fill."
 )
-def command(tier: str, silos: int, split: str, seed: int, shift: float, workers: int, out: Path) -> None:
+def command(
+    tier: str, silos: int, newcomers: int, split: str, seed: int, shift: float, workers: int, out: Path
+) -> None:
     """Render a synthetic cohort, split over hospitals: OUT/<silo>/manifest.csv, cohort.json, photos/.
 
     Writes OUT/round.yaml too, the round that `fedgestalt run` takes. The faces are invented and say nothing about clinical
@@ -51,7 +60,7 @@ def command(tier: str, silos: int, split: str, seed: int, shift: float, workers:
             cohorts = make_federation(
                 out,
                 tier=tier,
-                silos=silos,
+                silos=silos + newcomers,
                 split=split,
                 seed=seed,
                 shift=shift,
@@ -60,7 +69,7 @@ def command(tier: str, silos: int, split: str, seed: int, shift: float, workers:
             )
     except (CohortError, ValueError) as error:
         raise click.ClickException(str(error)) from error
-    _write_round(out, tier, split, seed, [cohort.name for cohort in cohorts])
+    _write_round(out, tier, split, seed, [cohort.name for cohort in cohorts][:silos])
     photos = sum(len(cohort.photos) for cohort in cohorts)
     seconds = time.perf_counter() - started
     click.echo(
