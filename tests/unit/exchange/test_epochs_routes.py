@@ -141,7 +141,7 @@ def test_a_withdrawal_takes_effect_at_once_and_over_a_restart(opened: Clients) -
     assert gone not in [match.handle for match in opened["east"].query(EPOCH, row).matches]
     assert [due.cause for due in opened["east"].status(EPOCH).rotation_due] == [Cause.WITHDRAWAL]
     opened.federation.stop()
-    opened.federation.start()
+    opened.federation.start()  # the index is made anew from the file
     assert gone not in [match.handle for match in opened["east"].query(EPOCH, row).matches]
     with refusal(Code.SIGNATURE_INVALID):
         opened["west"].withdraw(EPOCH, "west", [gone], Identity.generate())

@@ -109,6 +109,17 @@ def test_an_answer_names_the_nearest_case_of_the_others(filled: Hub) -> None:
     assert filled.ask("east", west[7])[0] == FIRST["west"] + 7
 
 
+def test_indexes_are_made_before_the_first_question(filled: Hub) -> None:
+    assert EPOCH in filled.service._indexes
+    filled.restart()
+    assert not filled.service._indexes
+    filled.service.warm()
+    assert filled.service._indexes[EPOCH].counts() == dict.fromkeys(FIRST, 20)
+    closed = EpochService(EpochStore(filled.directory.parent / "other"))
+    closed.store.close()
+    closed.warm()
+
+
 def test_rows_of_a_round_are_counted_once_whatever_is_repeated(filled: Hub) -> None:
     assert filled.spent("west") == (25, 0)
     rows = upload("west", test=3, undiagnosed=2)

@@ -10,10 +10,10 @@ from typing import Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from fedgestalt.exchange.epochs.values import Counts
+from fedgestalt.exchange.epochs.values import Counts, Setup
 from fedgestalt.exchange.errors import Code, refused
 from fedgestalt.flake.errors import FlakeError
-from fedgestalt.flake.rows import SiloRows
+from fedgestalt.flake.rows import GalleryRows, SiloRows, TestRows, UndiagnosedRows
 from fedgestalt.flake.tokens import TOKEN_BYTES
 
 _PART_BYTES: Final = 16 << 20
@@ -48,6 +48,21 @@ def cases_of(rows: SiloRows) -> tuple[Cases, Cases]:
     return (
         Cases(rows.gallery.rows, rows.gallery.handles, rows.gallery.tokens),
         Cases(rows.undiagnosed.rows, rows.undiagnosed.handles, None),
+    )
+
+
+def gallery_rows(setup: Setup, parts: Sequence[Cases]) -> SiloRows:
+    """Diagnosed cases as an upload of one split, without tests and undiagnosed cases."""
+    rows = np.concatenate([np.empty((0, setup.width)), *(part.rows for part in parts)])
+    none = np.empty((0, TOKEN_BYTES), dtype=np.uint8)
+    handles = np.concatenate([none, *(part.handles for part in parts)])
+    tokens = np.concatenate([none, *(part.tokens for part in parts if part.tokens is not None)])
+    return SiloRows(
+        setup.fingerprint,
+        1,
+        GalleryRows(rows, tokens, handles, np.ones(len(rows), dtype=np.uint32)),
+        TestRows(rows[:0], none, np.empty(0, dtype=np.uint32)),
+        UndiagnosedRows(rows[:0], none),
     )
 
 

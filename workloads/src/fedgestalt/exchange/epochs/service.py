@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fedgestalt.crypto.errors import SignatureError
-from fedgestalt.exchange.epochs.cases import Cases, cases_of
+from fedgestalt.exchange.epochs.cases import Cases, cases_of, gallery_rows
 from fedgestalt.exchange.epochs.parts import MAX_PART_BYTES
 from fedgestalt.exchange.epochs.store import EpochStore
 from fedgestalt.exchange.epochs.tombstone import Tombstone
@@ -21,8 +22,7 @@ from fedgestalt.exchange.errors import BudgetSpentError, Code, refused
 from fedgestalt.flake.errors import FlakeError
 from fedgestalt.flake.index import GalleryIndex, Match
 from fedgestalt.flake.mask import UNIT_TOLERANCE
-from fedgestalt.flake.rows import GalleryRows, RowLimits, SiloRows, TestRows, UndiagnosedRows
-from fedgestalt.flake.tokens import TOKEN_BYTES
+from fedgestalt.flake.rows import RowLimits, SiloRows
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +44,22 @@ def query_tag(key: bytes, epoch: str, silo: str, row: bytes) -> bytes:
 
 
 class EpochService:
-    """The query service over a store. Safe for threads. Indexes are made at the first need of an epoch."""
+    """The query service over a store. Safe for threads. An index is made when it is needed first, or by `warm`."""
 
     def __init__(self, store: EpochStore) -> None:
         self.store = store
         # Held over a change of the store and of the index, so that no answer names a row that is gone.
         self._lock = threading.Lock()
         self._indexes: dict[str, GalleryIndex] = {}
+
+    def warm(self) -> None:
+        """Make the indexes of all epochs, so that no clinic's question waits for that. For a thread at the start."""
+        try:
+            for epoch, setup in self.store.setups():
+                with self._lock:
+                    self._index(epoch, setup)
+        except sqlite3.ProgrammingError:
+            return  # the store was closed meanwhile
 
     def member(self, epoch: str, silo: str, identity: bytes | None) -> EpochRecord:
         """The epoch, for one of its members.
@@ -106,9 +115,8 @@ class EpochService:
             self.store.set_setup(epoch, Setup(found.width, found.fingerprint))
             taken = [self._take(epoch, owner, [part], strict=False) for part in parts]
             self.store.finish(epoch, owner, digest, tests)
-        with self._lock:
-            if epoch in self._indexes:
-                self._indexes[epoch].prepare()
+        with self._lock:  # here, and not in the first question
+            self._index(epoch, Setup(found.width, found.fingerprint)).prepare()
         return sum(taken, Taken(0, 0))
 
     def add(self, epoch: str, silo: str, identity: bytes | None, data: bytes, *, now: float) -> Taken:
@@ -206,18 +214,7 @@ class EpochService:
         """
         setup = require_rows(self.store.record(epoch))
         found = [cases for _, cases in self.store.gallery(epoch, setup.width, owner)]
-        rows = np.concatenate([np.empty((0, setup.width)), *(cases.rows for cases in found)])
-        none = np.empty((0, TOKEN_BYTES), dtype=np.uint8)
-        handles = np.concatenate([none, *(cases.handles for cases in found)])
-        tokens = np.concatenate([none, *(cases.tokens for cases in found if cases.tokens is not None)])
-        empty = rows[:0]
-        return SiloRows(
-            setup.fingerprint,
-            1,
-            GalleryRows(rows, tokens, handles, np.ones(len(rows), dtype=np.uint32)),
-            TestRows(empty, none, np.empty(0, dtype=np.uint32)),
-            UndiagnosedRows(empty, none),
-        ).encode()
+        return gallery_rows(setup, found).encode()
 
     @contextmanager
     def _spending(self, epoch: str, silo: str, now: float) -> Iterator[None]:

@@ -123,6 +123,12 @@ class EpochStore:
                 (setup.width, setup.fingerprint, epoch),
             )
 
+    def setups(self) -> list[tuple[str, Setup]]:
+        """The epochs that have had rows, with their setup."""
+        sql = "SELECT epoch, width, fingerprint FROM epochs WHERE width IS NOT NULL ORDER BY epoch"
+        with self._db.read() as db:
+            return [(epoch, Setup(width, fingerprint)) for epoch, width, fingerprint in db.execute(sql)]
+
     def take(
         self, epoch: str, owner: str, parts: Sequence[Cases], *, strict: bool
     ) -> tuple[Taken, list[list[int]]]:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from fastapi import FastAPI, Request, Response
@@ -34,7 +37,9 @@ def create_app(
 
     With ``epoch_store`` the query service of its epochs is beside the board.
     """
-    app = FastAPI(title="fedgestalt exchange", version=__version__, docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title="fedgestalt exchange", version=__version__, docs_url=None, redoc_url=None, lifespan=_lifespan
+    )
     app.state.shared = ServerState(
         settings=settings,
         storage=storage,
@@ -52,6 +57,14 @@ def create_app(
     app.add_exception_handler(HTTPException, _on_http)
     app.add_exception_handler(Exception, _on_failure)
     return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    service: EpochService | None = app.state.epochs
+    if service is not None:
+        threading.Thread(target=service.warm, name="warm-epochs", daemon=True).start()
+    yield
 
 
 async def _alive() -> Response:
