@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 import yaml
 
-from fedgestalt.silo.grant import Grant, GrantError, fingerprint, load_grant
+from fedgestalt.crypto.keys import fingerprint
+from fedgestalt.silo.grant import Grant, GrantError, load_grant
 
 HUB, NORTH, SOUTH, EAST = (bytes([i]) * 32 for i in range(4))
 NOW = datetime.now(UTC).timestamp()
@@ -13,11 +14,11 @@ NOW = datetime.now(UTC).timestamp()
 
 def spec(**changes: Any) -> dict[str, Any]:
     return {
-        "hub": fingerprint(HUB),
+        "hub": fingerprint(HUB).hex(),
         "operations": ["Train"],
         "purposes": ["DUO:0000006"],
         "dataset": "faces",
-        "peers": [fingerprint(SOUTH), fingerprint(EAST)],
+        "peers": [fingerprint(SOUTH).hex(), fingerprint(EAST).hex()],
         "minSilos": 3,
         "notAfter": (datetime.now(UTC) + timedelta(days=1)).isoformat(),
         **changes,
@@ -49,12 +50,12 @@ def test_a_fitting_round_has_no_mismatch(tmp_path: Path) -> None:
     [
         ({"revoked": True}, {}, "GrantRevoked"),
         ({"notAfter": "2020-01-01T00:00:00+00:00"}, {}, "GrantExpired"),
-        ({"hub": fingerprint(EAST)}, {}, "HubNotGranted"),
+        ({"hub": fingerprint(EAST).hex()}, {}, "HubNotGranted"),
         ({"operations": ["Adopt"]}, {}, "OperationNotGranted"),
         ({}, {"purpose": "DUO:0000042"}, "PurposeNotGranted"),
         ({}, {"dataset": "others"}, "DatasetNotGranted"),
         ({"minSilos": 4}, {}, "QuorumTooSmall"),
-        ({"peers": [fingerprint(SOUTH)]}, {}, "PeerNotGranted"),
+        ({"peers": [fingerprint(SOUTH).hex()]}, {}, "PeerNotGranted"),
         ({"bounds": {"communicationRounds": 5}}, {"training": {"communicationRounds": 6}}, "BoundExceeded"),
     ],
 )

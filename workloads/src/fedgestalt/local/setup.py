@@ -20,9 +20,8 @@ from pathlib import Path
 
 import yaml
 
-from fedgestalt.crypto.keys import Identity
+from fedgestalt.crypto.keys import Identity, fingerprint
 from fedgestalt.files import private_directory, write_atomic
-from fedgestalt.silo.grant import fingerprint
 
 GRANT_DAYS = 30
 LOCAL_GRANT = "local"
@@ -109,11 +108,11 @@ def make_site(
             "kind": "ParticipationGrant",
             "metadata": {"name": LOCAL_GRANT},
             "spec": {
-                "hub": fingerprint(hub_key),
+                "hub": fingerprint(hub_key).hex(),
                 "operations": [operation],
                 "purposes": [purpose],
                 "dataset": dataset,
-                "peers": sorted(fingerprint(key) for peer, key in identities.items() if peer != name),
+                "peers": sorted(fingerprint(key).hex() for peer, key in identities.items() if peer != name),
                 "minSilos": min_silos,
                 "notAfter": (datetime.now(UTC) + timedelta(days=GRANT_DAYS)).isoformat(timespec="seconds"),
                 "revoked": False,

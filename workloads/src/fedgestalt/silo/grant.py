@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,16 +10,13 @@ from typing import Any
 
 import yaml
 
+from fedgestalt.crypto.keys import fingerprint
+
 _TOLERANCE_SECONDS = 300.0
 
 
 class GrantError(Exception):
     """The grant file itself is unusable."""
-
-
-def fingerprint(public_key: bytes) -> str:
-    """SHA-256 of an Ed25519 public key (32 bytes), hex: how grants name peers and the hub."""
-    return hashlib.sha256(public_key).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -50,7 +46,7 @@ class Grant:
             problems.append("GrantRevoked: the data steward revoked the grant")
         if now > self.not_after + _TOLERANCE_SECONDS:
             problems.append("GrantExpired: the grant's notAfter has passed")
-        if fingerprint(hub_key) != self.hub:
+        if fingerprint(hub_key).hex() != self.hub:
             problems.append("HubNotGranted: the grant names another hub key")
         if spec["operation"] not in self.operations:
             problems.append(f"OperationNotGranted: {spec['operation']}")
@@ -68,7 +64,7 @@ class Grant:
         problems.extend(
             f"PeerNotGranted: {name}"
             for name, identity in sorted(computation["silos"].items())
-            if name != silo and fingerprint(bytes.fromhex(identity)) not in self.peers
+            if name != silo and fingerprint(bytes.fromhex(identity)).hex() not in self.peers
         )
         return problems
 
