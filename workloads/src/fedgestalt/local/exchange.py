@@ -7,10 +7,14 @@ from pathlib import Path
 
 from fedgestalt.exchange.registry import RegisteredSilo, write_registry
 from fedgestalt.exchange.tls import TlsFiles, make_tls
+from fedgestalt.files import write_atomic
 from fedgestalt.local.setup import Layout, load_or_make_identity
 from fedgestalt.processes import Child, spawn
 
 START_SECONDS = 60.0
+# So long an exchange whose hub was killed may still answer its last requests, and hold port and board.
+TAKEOVER_SECONDS = 10.0
+PAUSE_SECONDS = 0.5
 
 
 class ExchangeStartError(Exception):
@@ -45,15 +49,36 @@ class LocalExchange:
     def start(self) -> Child:
         """Start it, at the port it had before if there was one, and wait until it listens.
 
+        One that a signal ends on the way is started again; one that ends by itself, too, for as long as an earlier one
+        may be in its way.
+
         Raises:
             ExchangeStartError: it ended, or does not listen within a minute.
         """
         layout = self._layout
         ready = layout.hub / "exchange.port"
         remembered = layout.hub / "exchange.last-port"
-        previous = remembered.read_text().strip() if remembered.exists() else "0"
+        previous = (remembered.read_text().strip() if remembered.exists() else "") or "0"
         ready.unlink(missing_ok=True)
-        child = spawn(
+        child = self._spawn(previous, ready)
+        began = time.monotonic()
+        while not ready.exists():
+            code, waited = child.poll(), time.monotonic() - began
+            if waited > START_SECONDS or (code is not None and code >= 0 and waited > TAKEOVER_SECONDS):
+                child.stop()
+                raise ExchangeStartError(f"the exchange did not start:\n{child.tail()}")
+            if code is not None:
+                time.sleep(PAUSE_SECONDS)
+                child = self._spawn(previous, ready)
+            time.sleep(0.05)
+        port = ready.read_text().strip()
+        write_atomic(remembered, port.encode())
+        self.url = f"https://127.0.0.1:{port}"
+        return child
+
+    def _spawn(self, port: str, ready: Path) -> Child:
+        layout = self._layout
+        return spawn(
             "exchange",
             [
                 "fedgestalt",
@@ -61,7 +86,7 @@ class LocalExchange:
                 "serve",
                 *("--dir", str(layout.board)),
                 *("--host", "127.0.0.1"),
-                *("--port", previous),
+                *("--port", port),
                 *("--hub-key", str(layout.hub_key)),
                 *("--tls-cert", str(self.tls.certificate)),
                 *("--tls-key", str(self.tls.key)),
@@ -71,12 +96,3 @@ class LocalExchange:
             directory=layout.hub,
             log=layout.logs / "exchange.log",
         )
-        until = time.monotonic() + START_SECONDS
-        while not ready.exists():
-            if child.poll() is not None or time.monotonic() > until:
-                raise ExchangeStartError(f"the exchange did not start:\n{child.tail()}")
-            time.sleep(0.05)
-        port = ready.read_text().strip()
-        remembered.write_text(port)
-        self.url = f"https://127.0.0.1:{port}"
-        return child
