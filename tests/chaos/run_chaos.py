@@ -23,6 +23,7 @@ from chaos.sent import assert_no_mask_reused
 
 KILLS_PER_ROUND = 20
 PAUSE = (0.3, 4.0)
+KINDS = ("driver", "exchange", "agent", "agent", "trainer", "encoder", "job")
 SETTING = Setting(rounds=4)
 ROUND_SECONDS = 300.0
 
@@ -44,11 +45,10 @@ class Killer:
         for pid, role in self._federation.processes().items():
             by_kind.setdefault(role.partition(":")[0], []).append((role, pid))
         # First the kind, then one of its kind: otherwise four agents and four trainers would draw most of the fire.
-        kind = self._choice.choice(["driver", "exchange", "agent", "agent", "trainer", "encoder", "job"])
-        if kind not in by_kind:
-            kind = self._choice.choice(sorted(by_kind)) if by_kind else ""
-        if not kind:
+        alive = [kind for kind in KINDS if kind in by_kind]
+        if not alive:
             return
+        kind = self._choice.choice(alive)
         role, pid = self._choice.choice(sorted(by_kind[kind]))
         try:
             os.kill(pid, signal.SIGKILL)
@@ -84,6 +84,7 @@ def main() -> int:
     parser.add_argument("--limit", type=float, default=1500.0, help="seconds after which no new round begins")
     parser.add_argument("--keep", type=Path, default=None, help="keep the rounds' folders here")
     arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what runs is ended on the way out
     seed = secrets.randbits(32) if arguments.seed is None else arguments.seed
     choice = random.Random(seed)
     folder = Path(tempfile.mkdtemp(prefix="chaos-")) if arguments.keep is None else arguments.keep

@@ -220,7 +220,7 @@ def record_traffic(armed: Armed, module: ModuleType) -> None:
 
 def record_masks(armed: Armed, module: ModuleType) -> None:
     """Which keys masked which vector, and the digest of what came out. Keys and vectors only as hashes."""
-    masked = module.masked  # type: ignore[attr-defined]
+    masked = module.masked
 
     def recorded(vector: Any, run_key: bytes, ctx: bytes, masks: Any) -> bytes:
         used = list(masks)
