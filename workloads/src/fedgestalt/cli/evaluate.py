@@ -15,14 +15,27 @@ import click
 @click.option("--tier", type=click.Choice(["tiny", "demo", "full"]), default="demo", show_default=True)
 @click.option("--silos", type=click.IntRange(3, 64), default=4, show_default=True)
 @click.option(
+    "--plan",
+    "plan_file",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="A YAML file of cells (split, silos, strategy) and seeds, instead of the options above.",
+)
+@click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
     default=Path("evaluation-demo"),
     show_default=True,
     help="Folder of the cells; what is finished there is not run again.",
 )
-def command(seeds: tuple[int, ...], splits: tuple[str, ...], tier: str, silos: int, out: Path) -> None:
-    """Federated, centralised, local-only and untrained start on the same lists, pooled over seeds, for each split.
+def command(
+    seeds: tuple[int, ...],
+    splits: tuple[str, ...],
+    tier: str,
+    silos: int,
+    plan_file: Path | None,
+    out: Path,
+) -> None:
+    """Federated, centralised, local-only and untrained start on the same lists, pooled over seeds, for each cell.
 
     Every federated figure comes from a whole round with real masks. Writes OUT/evaluation.json. Exit codes: 0 all
     targets are met; 1 something failed; 3 a target is missed (the table says which).
@@ -32,6 +45,7 @@ def command(seeds: tuple[int, ...], splits: tuple[str, ...], tier: str, silos: i
     from fedgestalt.cli.demo import StageProgress
     from fedgestalt.data import CohortError
     from fedgestalt.evaluation import accuracy_table
+    from fedgestalt.local.cells import Cell, EvaluationPlan, PlanError, load_plan
     from fedgestalt.local.demo import DemoSettings
     from fedgestalt.local.federation import FederationError
     from fedgestalt.local.study import run_study, targets
@@ -41,7 +55,7 @@ def command(seeds: tuple[int, ...], splits: tuple[str, ...], tier: str, silos: i
     shown: dict[str, StageProgress] = {}
 
     def report(settings: DemoSettings, stage: str, fraction: float | None, detail: str) -> None:
-        cell = f"{settings.split}, seed {settings.seed}"
+        cell = f"{settings.split}, {settings.silos} silos, {settings.strategy or 'default strategy'}, seed {settings.seed}"
         if cell not in shown:
             for earlier in shown.values():
                 earlier.__exit__()
@@ -50,7 +64,13 @@ def command(seeds: tuple[int, ...], splits: tuple[str, ...], tier: str, silos: i
         shown[cell](stage, fraction, detail)
 
     try:
-        pooled = run_study(out, seeds=seeds, splits=splits, tier=tier, silos=silos, report=report)
+        if plan_file is None:
+            plan = EvaluationPlan(tuple(Cell(split, silos, tier) for split in splits), seeds)
+        else:
+            plan = load_plan(plan_file)
+        pooled = run_study(out, cells=plan.cells, seeds=plan.seeds, report=report)
+    except PlanError as error:
+        raise click.ClickException(str(error)) from error
     except (FederationError, CohortError, ValueError) as error:
         raise click.ClickException(str(error)) from error
     finally:
@@ -61,7 +81,7 @@ def command(seeds: tuple[int, ...], splits: tuple[str, ...], tier: str, silos: i
         seeds_text = ", ".join(str(seed) for seed in result.seeds)
         wide.print(
             accuracy_table(
-                result.arms, title=f"Synthetic faces, {result.split}, mean over seeds {seeds_text}"
+                result.arms, title=f"Synthetic faces, {result.cell.name}, mean over seeds {seeds_text}"
             )
         )
         if result.shuffled is not None:

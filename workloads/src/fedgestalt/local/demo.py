@@ -45,6 +45,7 @@ class DemoSettings:
     workers: int = 0
     data: str = ""
     adopt: bool = False
+    strategy: str = ""
 
     @property
     def dealt(self) -> int:
@@ -184,6 +185,7 @@ class Demo:
             non_overlapping=self.settings.split != "near-uniform",
             tiny=self.settings.tier == "tiny",
             workers=self.settings.workers,
+            strategy=self.settings.strategy,
         )
         text = yaml.safe_dump(document, sort_keys=False)
         write_atomic(self.out / "round.yaml", text.encode(), mode=0o644)

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 DATASET: Final = "synthdysm"
 START: Final = "resnet_s16-faces"
+STRATEGY: Final[dict[str, Any]] = {"type": "FedAvgM", "learningRate": 1.0, "momentum": 0.5}
 
 
 def demo_round(
@@ -19,12 +20,13 @@ def demo_round(
     tiny: bool = False,
     workers: int = 0,
     bootstrap_seed: int = 0,
+    strategy: str = "",
 ) -> dict[str, Any]:
     """A Train round over ``silos``: one trainable small network, and the same network as pretrained, frozen, beside it.
 
     Labels that do not overlap get local heads: a class row that only one silo touches would stand in the sum as
     that silo's own. ``weights_digest`` gives the digest of shipped weights by name. ``tiny`` trains for two communication
-    rounds, enough to exercise everything.
+    rounds, enough to exercise everything. ``strategy``: another server step than the demonstration's, with its defaults.
     """
     trainable = {
         "name": "s16",
@@ -61,7 +63,7 @@ def demo_round(
                 "schedule": {"type": "Cosine", "warmupEpochs": 1},
                 "communicationRounds": 2 if tiny else 15,
                 "localEpochs": 1,
-                "strategy": {"type": "FedAvgM", "learningRate": 1.0, "momentum": 0.5},
+                "strategy": {"type": strategy} if strategy else dict(STRATEGY),
                 "classifier": "Local" if non_overlapping else "Shared",
                 "batchNorm": "Average",
                 "resources": {"workers": workers, "threads": 1},

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from fedgestalt.evaluation import EvaluationTable, pool, report_figures, retention
 from fedgestalt.files import write_atomic
+from fedgestalt.local.cells import Cell
 from fedgestalt.local.demo import ARMS as BASELINES
 from fedgestalt.local.demo import Demo, DemoSettings
 
@@ -24,9 +25,9 @@ Report = Callable[[DemoSettings, str, float | None, str], None]
 
 @dataclass(frozen=True)
 class Pooled:
-    """One split over all seeds: the mean of each arm, and the control with shuffled labels where it was run."""
+    """One cell over all seeds: the mean of each arm, and the control with shuffled labels where it was run."""
 
-    split: str
+    cell: Cell
     seeds: tuple[int, ...]
     arms: dict[str, EvaluationTable]
     shuffled: EvaluationTable | None
@@ -35,7 +36,8 @@ class Pooled:
         """All figures, with retention and gain kept."""
         control = None if self.shuffled is None else self.shuffled.to_json()
         figures = report_figures(self.arms)
-        return {"split": self.split, "seeds": list(self.seeds), "figures": figures, "shuffled": control}
+        about = {name: value for name, value in asdict(self.cell).items() if value != ""}
+        return {**about, "seeds": list(self.seeds), "figures": figures, "shuffled": control}
 
 
 @dataclass(frozen=True)
@@ -51,42 +53,42 @@ class Target:
 def run_study(
     out: Path,
     *,
+    cells: Sequence[Cell],
     seeds: Sequence[int],
-    splits: Sequence[str],
-    tier: str,
-    silos: int,
     report: Report = lambda *_: None,
 ) -> list[Pooled]:
-    """Run every cell (split, seed) that is not finished, then pool. Interrupted, it goes on with the unfinished cell.
+    """Run every cell with every seed, as far as not finished, then pool. Interrupted, it goes on with the unfinished one.
 
     Raises:
         FederationError: a round failed; the message says where its logs are.
     """
-    tables: dict[str, dict[str, list[EvaluationTable]]] = {split: {} for split in splits}
-    # Seed by seed over all splits, so that a study cut short has every split.
+    tables: dict[Cell, dict[str, list[EvaluationTable]]] = {cell: {} for cell in cells}
+    # Seed by seed over all cells, so that a study cut short has every cell.
     for position, seed in enumerate(seeds):
-        for split in splits:
-            settings = DemoSettings(tier=tier, silos=silos, split=split, seed=seed)
-            folder = out / f"{split.replace(':', '-')}-{seed}"
+        for cell in cells:
+            settings = DemoSettings(
+                tier=cell.tier, silos=cell.silos, split=cell.split, seed=seed, strategy=cell.strategy
+            )
+            folder = out / f"{cell.name}-{seed}"
 
             def told(stage: str, part: float | None, detail: str, settings: DemoSettings = settings) -> None:
                 report(settings, stage, part, detail)
 
             wanted = (*BASELINES, SHUFFLED) if position == 0 else BASELINES
             for arm, table in Demo(folder, settings, told).run(arms=wanted).arms.items():
-                tables[split].setdefault(arm, []).append(table)
+                tables[cell].setdefault(arm, []).append(table)
     pooled = []
-    for split, found in tables.items():
+    for cell, found in tables.items():
         means = {arm: pool(several) for arm, several in found.items()}
         control = means.pop(SHUFFLED, None)
-        pooled.append(Pooled(split, tuple(seeds), means, control))
-    content = {"synthetic": True, "tier": tier, "silos": silos, "cells": [p.to_json() for p in pooled]}
+        pooled.append(Pooled(cell, tuple(seeds), means, control))
+    content = {"synthetic": True, "cells": [p.to_json() for p in pooled]}
     write_atomic(out / "evaluation.json", json.dumps(content, indent=2).encode(), mode=0o644)
     return pooled
 
 
 def targets(result: Pooled) -> list[Target]:
-    """The project's promises for a split, on the averages over the four settings."""
+    """The project's promises for a cell, on the averages over the four settings."""
     kept = retention(result.arms["federated"], result.arms["centralised"])
     found = []
     for k in (5, 10, 30):
