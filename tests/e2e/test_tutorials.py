@@ -52,11 +52,11 @@ def test_a_tutorial_does_what_it_says(page: Path, tmp_path: Path) -> None:
     try:
         for step in steps(page):
             if step.command.endswith(" &"):
-                log = (tmp_path / f"background-{step.line}.log").open("wb")
                 argument = ["bash", "-c", f"exec {step.command[:-2]}"]
-                running.append(
-                    subprocess.Popen(argument, cwd=tmp_path, env=environment, stdout=log, stderr=log)
-                )
+                with (tmp_path / f"background-{step.line}.log").open("wb") as log:
+                    running.append(
+                        subprocess.Popen(argument, cwd=tmp_path, env=environment, stdout=log, stderr=log)
+                    )
                 wait_until_it_serves(tmp_path, step.command)
                 continue
             if step.command.startswith("fedgestalt run"):

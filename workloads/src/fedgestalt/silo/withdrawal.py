@@ -48,11 +48,16 @@ def withdrawn_photos(site: SiteConfig) -> frozenset[str]:
         return frozenset()
 
 
-def withdraw(site: SiteConfig, case: str) -> Withdrawn:
+def withdraw(site: SiteConfig, case: str, *, deadline: float = 30.0) -> Withdrawn:
     """Withdraw a patient (by identifier) or one photo (by its name in the manifest). Repeating it is harmless.
 
     First the site's own list is on disk, then its galleries change, then the hub is told: whatever a crash cuts off, the
     case is not used again, and calling this again does the rest.
+
+    Args:
+        site: where the case is.
+        case: as a manifest of the site names it.
+        deadline: seconds that one call of the hub may take.
 
     Raises:
         WithdrawalError: no cohort of the site lists the case, or the hub does not answer.
@@ -78,7 +83,7 @@ def withdraw(site: SiteConfig, case: str) -> Withdrawn:
             _shrink(folder / GALLERY, found)
     rows, releases = 0, list[str]()
     for epoch, gone in sorted(handles.items()):
-        rows += _tell(site, epoch, gone, folders[epoch])
+        rows += _tell(site, epoch, gone, folders[epoch], deadline)
         releases += [folder.name for folder in folders[epoch]]
     return Withdrawn(tuple(sorted(photos)), rows, tuple(releases))
 
@@ -109,12 +114,14 @@ def _shrink(path: Path, handles: set[bytes]) -> None:
     write_atomic(path, buffer.getvalue())
 
 
-def _tell(site: SiteConfig, epoch: str, handles: Iterable[bytes], folders: Iterable[Path]) -> int:
+def _tell(
+    site: SiteConfig, epoch: str, handles: Iterable[bytes], folders: Iterable[Path], deadline: float
+) -> int:
     """Post the tombstones of one epoch and note beside its releases that it is due for rotation; rows that went."""
     identity = Identity.load(site.identity_file)
     credential = KeyCredential(identity, Role.SILO, site.name, site.hub_key)
     try:
-        with EpochClient(site.exchange_url, site.ca_file, credential) as client:
+        with EpochClient(site.exchange_url, site.ca_file, credential, deadline=deadline) as client:
             rows = client.withdraw(epoch, site.name, handles, identity)
             status = client.status(epoch)
     except RefusedError as error:
