@@ -130,6 +130,26 @@ def test_only_the_newcomers_blocks_of_the_kernel_are_computed(life: dict[str, An
     assert first["blocks"] == len(SILOS) ** 2
 
 
+def test_one_site_whose_grant_names_no_newcomer_keeps_it_out(life: dict[str, Any]) -> None:
+    folder = life["folder"]
+    layout = Layout(folder / "federation")
+    grant = layout.silo("south") / "grant.yaml"
+    document = yaml.safe_load(grant.read_text())
+    identity = Identity.load(layout.silo(NEWCOMER) / "identity.pem").public
+    document["metadata"]["name"] = "stewards-own"
+    document["spec"]["peers"].remove(fingerprint(identity).hex())
+    before = grant.read_text()
+    grant.write_text(yaml.safe_dump(document))
+    try:
+        outcome = rounds_on(folder, "refused", "Adopt", digest_of(life["first"]), [NEWCOMER, *SILOS]).run()
+    finally:
+        grant.write_text(before)
+    assert outcome.phase == "Failed"
+    condition = next(c for c in outcome.status["conditions"] if c["type"] == "Succeeded")
+    assert condition["reason"] == "PeerRefused"
+    assert "south" in condition["message"]
+
+
 @pytest.fixture(scope="module")
 def up(life: dict[str, Any]) -> Iterator[Layout]:
     """The exchange after the rounds: hospitals ask, cases are withdrawn."""
@@ -183,23 +203,3 @@ def test_a_withdrawn_case_leaves_every_gallery_at_once(life: dict[str, Any], up:
         assert len(gallery["photos"]) < before
     assert load(release / "epoch.json")["rotationDue"]
     assert withdraw(site, patient).rows == 0, "repeating is harmless"
-
-
-def test_one_site_whose_grant_names_no_newcomer_keeps_it_out(life: dict[str, Any]) -> None:
-    folder = life["folder"]
-    layout = Layout(folder / "federation")
-    grant = layout.silo("south") / "grant.yaml"
-    document = yaml.safe_load(grant.read_text())
-    identity = Identity.load(layout.silo(NEWCOMER) / "identity.pem").public
-    document["metadata"]["name"] = "stewards-own"
-    document["spec"]["peers"].remove(fingerprint(identity).hex())
-    before = grant.read_text()
-    grant.write_text(yaml.safe_dump(document))
-    try:
-        outcome = rounds_on(folder, "refused", "Adopt", digest_of(life["first"]), [NEWCOMER, *SILOS]).run()
-    finally:
-        grant.write_text(before)
-    assert outcome.phase == "Failed"
-    condition = next(c for c in outcome.status["conditions"] if c["type"] == "Succeeded")
-    assert condition["reason"] == "PeerRefused"
-    assert "south" in condition["message"]

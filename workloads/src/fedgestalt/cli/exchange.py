@@ -78,10 +78,11 @@ def serve(
         key = Identity.load(hub_key)
         Registry(silos).silos()
         storage = EmbeddedStorage(directory)
+        epochs = EpochStore(directory / "epochs")
     except (CryptoError, ExchangeError) as error:
         raise click.ClickException(str(error)) from error
     try:
-        app = create_app(ServerSettings(hub_key=key, silos=silos), storage, EpochStore(directory / "epochs"))
+        app = create_app(ServerSettings(hub_key=key, silos=silos), storage, epochs)
         run(app, host=host, port=port, certificate=tls_cert, key=tls_key, ready=ready)
     except ssl.SSLError as error:
         raise click.ClickException(
@@ -94,6 +95,7 @@ def serve(
             what += ". Another process listens there; choose another --port, or 0 for a free one."
         raise click.ClickException(what) from error
     finally:
+        epochs.close()
         storage.close()
         if ready_file is not None:
             ready_file.unlink(missing_ok=True)

@@ -95,4 +95,6 @@ class LocalExchange:
             ],
             directory=layout.hub,
             log=layout.logs / "exchange.log",
+            # A query is one small product: threads would only wait for each other.
+            environment={"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
         )

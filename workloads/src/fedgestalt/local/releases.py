@@ -79,4 +79,6 @@ class HubReleases:
             if owner in closed.body["silos"]:
                 self._epochs.take_rows(epoch, owner, round_uid=round_uid, digest=rows)
             self._client.delete_blob(round_uid, rows)
+        if any(rows["undiagnosed"] for rows in manifest["rows"].values()):
+            self._epochs.discover(epoch)
         write_atomic(self._store.folder / digest / PUBLISHED, b"")

@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 from fedgestalt.exchange.epochs.values import Budget, Cause, Counts, RotationDue, Taken
 from fedgestalt.exchange.errors import UntrustedExchangeError
 from fedgestalt.flake.bands import BANDS
+from fedgestalt.flake.errors import FlakeError
+from fedgestalt.flake.finding import Finding
 from fedgestalt.flake.index import TOP, Match
 from fedgestalt.flake.tokens import TOKEN_BYTES
 
@@ -127,6 +129,31 @@ def parse_removed(data: bytes) -> int:
         UntrustedExchangeError: malformed.
     """
     return _parse(data, lambda content: _whole(content["removed"]), "answer to a withdrawal")
+
+
+def parse_clusters(data: bytes) -> int:
+    """Read how many clusters were found.
+
+    Raises:
+        UntrustedExchangeError: malformed.
+    """
+    return _parse(data, lambda content: _whole(content["clusters"]), "answer to discovery")
+
+
+def parse_findings(data: bytes) -> tuple[Finding, ...]:
+    """Read a silo's findings.
+
+    Raises:
+        UntrustedExchangeError: malformed.
+    """
+
+    def read(content: Any) -> tuple[Finding, ...]:
+        try:
+            return tuple(Finding.from_json(told) for told in content["findings"])
+        except FlakeError as error:
+            raise ValueError(str(error)) from error
+
+    return _parse(data, read, "list of findings")
 
 
 def parse_departed(data: bytes) -> tuple[str, ...]:

@@ -132,6 +132,25 @@ def gallery(db: sqlite3.Connection, epoch: str, owner: str, width: int) -> Itera
         )
 
 
+def undiagnosed(db: sqlite3.Connection, epoch: str, width: int) -> dict[str, Cases]:
+    """Each owner's undiagnosed cases, by handle."""
+    found: dict[str, Cases] = {}
+    for owner, held in sorted(counts(db, epoch).items()):
+        if not held.undiagnosed:
+            continue
+        part = db.execute(
+            "SELECT handle, row FROM cases WHERE epoch = ? AND owner = ? AND token IS NULL ORDER BY handle",
+            (epoch, owner),
+        ).fetchall()
+        handles, rows = zip(*part, strict=True)
+        found[owner] = Cases(
+            np.frombuffer(b"".join(rows), "<f8").astype(np.float64, copy=False).reshape(-1, width),
+            np.frombuffer(b"".join(handles), np.uint8).reshape(-1, TOKEN_BYTES),
+            None,
+        )
+    return found
+
+
 def _token(cases: Cases, i: int) -> bytes | None:
     return None if cases.tokens is None else cases.tokens[i].tobytes()
 

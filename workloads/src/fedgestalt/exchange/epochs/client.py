@@ -16,7 +16,9 @@ from fedgestalt.exchange.epochs.answers import (
     EpochStatus,
     QueryAnswer,
     parse_answer,
+    parse_clusters,
     parse_departed,
+    parse_findings,
     parse_removed,
     parse_status,
     parse_taken,
@@ -27,6 +29,7 @@ from fedgestalt.exchange.epochs.values import Budget, Taken
 from fedgestalt.exchange.tokens import Credential
 from fedgestalt.exchange.transport import Transport
 from fedgestalt.flake.errors import FlakeError
+from fedgestalt.flake.finding import Finding
 from fedgestalt.flake.rows import SiloRows
 
 
@@ -128,6 +131,15 @@ class EpochClient:
             removed += parse_removed(response.content)
         return removed
 
+    def findings(self, epoch: str) -> tuple[Finding, ...]:
+        """The clusters of undiagnosed cases that this silo has a part in, strongest first.
+
+        Raises:
+            RefusedError: EpochUnknown, NotInEpoch.
+            UntrustedExchangeError: the answer is not one of this protocol.
+        """
+        return parse_findings(self._transport.request("GET", f"/epochs/{epoch}/findings").content)
+
     # Everybody's
 
     def status(self, epoch: str) -> EpochStatus:
@@ -152,6 +164,10 @@ class EpochClient:
         content = {"round": round_uid, "digest": digest}
         response = self._transport.request("POST", f"/epochs/{epoch}/rows/{owner}", json=content)
         return parse_taken(response.content)
+
+    def discover(self, epoch: str) -> int:
+        """Look for clusters among the undiagnosed cases; how many there are. Owners then read their findings."""
+        return parse_clusters(self._transport.request("POST", f"/epochs/{epoch}/discovery").content)
 
     def gallery(self, epoch: str, owner: str) -> SiloRows:
         """The masked gallery of one owner (without tests, in one split); for the hub and its jobs."""

@@ -48,6 +48,11 @@ CREATE TABLE IF NOT EXISTS rotation (
     epoch TEXT NOT NULL, cause TEXT NOT NULL, silo TEXT NOT NULL, since REAL NOT NULL,
     PRIMARY KEY (epoch, cause, silo)
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS discovery (epoch TEXT PRIMARY KEY, secret BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS findings (
+    epoch TEXT NOT NULL, owner TEXT NOT NULL, place INTEGER NOT NULL, told TEXT NOT NULL,
+    PRIMARY KEY (epoch, owner, place)
+) WITHOUT ROWID;
 """
 
 

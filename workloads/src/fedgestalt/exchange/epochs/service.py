@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -19,10 +20,12 @@ from fedgestalt.exchange.epochs.store import EpochStore
 from fedgestalt.exchange.epochs.tombstone import Tombstone
 from fedgestalt.exchange.epochs.values import Budget, Cause, EpochRecord, Setup, Taken
 from fedgestalt.exchange.errors import BudgetSpentError, Code, refused
+from fedgestalt.flake.chance import Chance
+from fedgestalt.flake.discovery import discover
 from fedgestalt.flake.errors import FlakeError
 from fedgestalt.flake.index import GalleryIndex, Match
 from fedgestalt.flake.mask import UNIT_TOLERANCE
-from fedgestalt.flake.rows import RowLimits, SiloRows
+from fedgestalt.flake.rows import RowLimits, SiloRows, UndiagnosedRows
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +184,35 @@ class EpochService:
             if epoch in self._indexes:
                 self._indexes[epoch].remove(owner, tombstone.handles)
         return removed
+
+    def discover(self, epoch: str) -> int:
+        """Look for clusters among the undiagnosed cases, keep what each owner is told, and return how many there are.
+
+        Raises:
+            RefusedError: EpochUnknown, EpochEmpty.
+        """
+        setup = require_rows(self.store.record(epoch))
+        held: dict[str, list[Cases]] = {}
+        for owner, part in self.store.gallery(epoch, setup.width):
+            held.setdefault(owner, []).append(part)
+        chance = Chance.measure({owner: gallery_rows(setup, parts).gallery for owner, parts in held.items()})
+        found = self.store.undiagnosed(epoch, setup.width)
+        rows = {owner: UndiagnosedRows(cases.rows, cases.handles) for owner, cases in found.items()}
+        clusters = discover(rows, chance, key=self.store.discovery_secret(epoch))
+        owners = sorted({owner for cluster in clusters for owner in cluster.owners})
+        self.store.put_findings(
+            epoch, {owner: [c.for_owner(owner) for c in clusters if owner in c.owners] for owner in owners}
+        )
+        return len(clusters)
+
+    def findings(self, epoch: str, silo: str, identity: bytes | None) -> list[dict[str, Any]]:
+        """What a member is told of clusters that its cases are in.
+
+        Raises:
+            RefusedError: EpochUnknown, NotInEpoch.
+        """
+        self.member(epoch, silo, identity)
+        return self.store.findings(epoch, silo)
 
     def _take(self, epoch: str, owner: str, parts: Sequence[Cases], *, strict: bool) -> Taken:
         with self._lock:

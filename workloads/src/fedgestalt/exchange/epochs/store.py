@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import secrets
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from fedgestalt.exchange.epochs import cases as rows
 from fedgestalt.exchange.epochs import ledger
@@ -16,6 +18,7 @@ from fedgestalt.exchange.epochs.tombstone import Tombstone
 from fedgestalt.exchange.epochs.values import Budget, Cause, EpochRecord, RotationDue, Setup, Taken
 from fedgestalt.exchange.errors import Code, refused
 from fedgestalt.files import private_directory
+from fedgestalt.flake.finding import Finding
 
 MAX_WITHDRAWN: Final = 1 << 18
 """Withdrawn handles of one owner in one epoch: more than it may have rows by default."""
@@ -198,6 +201,8 @@ class EpochStore:
                 (epoch, owner, signature, b"".join(handles), identity, now),
             )
             removed = rows.remove(db, epoch, owner, handles)
+            # A cluster may have stood on a case that is gone; the hub looks for clusters anew.
+            db.execute("DELETE FROM findings WHERE epoch = ?", (epoch,))
             _due(db, epoch, Cause.WITHDRAWAL, owner, now)
         self._db.forget()
         return removed
@@ -214,6 +219,44 @@ class EpochStore:
             for name in owners:
                 for cases in rows.gallery(db, epoch, name, width):
                     yield name, cases
+
+    def undiagnosed(self, epoch: str, width: int) -> dict[str, Cases]:
+        """Each owner's undiagnosed cases."""
+        with self._db.read() as db:
+            return rows.undiagnosed(db, epoch, width)
+
+    def discovery_secret(self, epoch: str) -> bytes:
+        """32 secret bytes of the hub, the same throughout an epoch: what clusters are named with.
+
+        Raises:
+            RefusedError: EpochUnknown.
+        """
+        with self._db.write() as db:
+            ledger.budget(db, epoch)  # the epoch is there
+            db.execute("INSERT OR IGNORE INTO discovery VALUES (?, ?)", (epoch, secrets.token_bytes(32)))
+            (secret,) = db.execute("SELECT secret FROM discovery WHERE epoch = ?", (epoch,)).fetchone()
+        return bytes(secret)
+
+    def put_findings(self, epoch: str, findings: Mapping[str, Sequence[Finding]]) -> None:
+        """Replace what the owners are told of an epoch's clusters."""
+        with self._db.write() as db:
+            db.execute("DELETE FROM findings WHERE epoch = ?", (epoch,))
+            db.executemany(
+                "INSERT INTO findings VALUES (?, ?, ?, ?)",
+                [
+                    (epoch, owner, place, json.dumps(finding.to_json()))
+                    for owner, told in findings.items()
+                    for place, finding in enumerate(told)
+                ],
+            )
+
+    def findings(self, epoch: str, owner: str) -> list[dict[str, Any]]:
+        """What one owner is told, strongest first, as JSON values."""
+        with self._db.read() as db:
+            told = db.execute(
+                "SELECT told FROM findings WHERE epoch = ? AND owner = ? ORDER BY place", (epoch, owner)
+            ).fetchall()
+        return [json.loads(text) for (text,) in told]
 
     def statements(self, epoch: str) -> list[tuple[Tombstone, bytes, bytes]]:
         """All withdrawals of an epoch with signature and identity, in the order of their arrival."""

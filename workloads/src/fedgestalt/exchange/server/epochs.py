@@ -198,6 +198,22 @@ async def ask(
     return JSONResponse(content, headers={"Cache-Control": "no-store"})
 
 
+@router.post("/epochs/{epoch}/discovery")
+async def find_clusters(epoch: str, service: Service, caller: Authenticated) -> Response:
+    """The hub looks for clusters of undiagnosed cases anew; every owner then finds its own findings."""
+    _check(caller, epoch, Role.HUB)
+    found = await run_in_threadpool(service.discover, epoch)
+    return JSONResponse({"clusters": found}, headers={"Cache-Control": "no-store"})
+
+
+@router.get("/epochs/{epoch}/findings")
+async def get_findings(epoch: str, service: Service, caller: Authenticated) -> Response:
+    """A member's own findings: its cases in clusters that reach over at least three owners, never others' cases."""
+    _check(caller, epoch, Role.SILO)
+    told = await run_in_threadpool(service.findings, epoch, caller.name, caller.identity)
+    return JSONResponse({"findings": told}, headers={"Cache-Control": "no-store"})
+
+
 @router.post("/epochs/{epoch}/tombstones")
 async def withdraw(
     epoch: str, request: Request, state: State, service: Service, caller: Authenticated
