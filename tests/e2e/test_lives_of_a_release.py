@@ -12,6 +12,7 @@ import yaml
 
 from fedgestalt.crypto.keys import Identity, fingerprint
 from fedgestalt.exchange.epochs.client import EpochClient
+from fedgestalt.exchange.errors import Code, RefusedError
 from fedgestalt.exchange.tokens import KeyCredential, Role
 from fedgestalt.flake import Frame, label_token
 from fedgestalt.lineage import ReleaseStore, verify
@@ -38,9 +39,9 @@ def life(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("life")
     first = federation(folder, SILOS).run()
     assert first.phase == "Succeeded", first.status
-    rotated = rounds_on(folder, "rotated", "Rotate", digest_of(first), SILOS[:3]).run()
-    trained = rounds_on(folder, "trained-on", "Train", digest_of(first), SILOS).run()
     adopted = rounds_on(folder, "adopted", "Adopt", digest_of(first), [NEWCOMER, *SILOS]).run()
+    trained = rounds_on(folder, "trained-on", "Train", digest_of(first), SILOS).run()
+    rotated = rounds_on(folder, "rotated", "Rotate", digest_of(first), SILOS[:3]).run()
     return {"folder": folder, "first": first, "rotated": rotated, "trained": trained, "adopted": adopted}
 
 
@@ -135,9 +136,10 @@ def test_one_site_whose_grant_names_no_newcomer_keeps_it_out(life: dict[str, Any
     layout = Layout(folder / "federation")
     grant = layout.silo("south") / "grant.yaml"
     document = yaml.safe_load(grant.read_text())
-    identity = Identity.load(layout.silo(NEWCOMER) / "identity.pem").public
+    members = [Identity.load(layout.silo(name) / "identity.pem").public for name in SILOS]
     document["metadata"]["name"] = "stewards-own"
-    document["spec"]["peers"].remove(fingerprint(identity).hex())
+    document["spec"]["operations"] = ["Adopt"]
+    document["spec"]["peers"] = [fingerprint(identity).hex() for identity in members]
     before = grant.read_text()
     grant.write_text(yaml.safe_dump(document))
     try:
@@ -180,15 +182,20 @@ def asked(layout: Layout, silo: str, release: str, photo: int) -> tuple[list[str
 def test_the_newcomer_finds_the_others_cases_and_they_find_its(life: dict[str, Any], up: Layout) -> None:
     release = digest_of(life["adopted"])
     hits = 0
-    for silo in (NEWCOMER, "west"):
+    for silo in (NEWCOMER, "north"):
         for photo in range(5):
             ranked, syndrome = asked(up, silo, release, photo)
             hits += syndrome in ranked[:2]
     assert hits >= 7, "numeric embeddings lie near their syndrome's centre"
 
 
+def test_a_departed_silo_asks_in_vain(life: dict[str, Any], up: Layout) -> None:
+    with pytest.raises(RefusedError, check=lambda error: error.code is Code.NOT_IN_EPOCH):
+        asked(up, SILOS[3], digest_of(life["first"]), 0)
+
+
 def test_a_withdrawn_case_leaves_every_gallery_at_once(life: dict[str, Any], up: Layout) -> None:
-    site = load_site_config(up.silo("west") / "site.json")
+    site = load_site_config(up.silo("north") / "site.json")
     release = site.releases / digest_of(life["adopted"])
     with np.load(release / "gallery.npz", allow_pickle=False) as gallery:
         photo, patient = str(gallery["photos"][0]), str(gallery["patients"][0])

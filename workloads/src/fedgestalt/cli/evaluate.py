@@ -8,7 +8,7 @@ import click
 
 
 @click.command(name="evaluate")
-@click.option("--seed", "seeds", type=click.IntRange(0), multiple=True, default=(0, 1, 2), show_default=True)
+@click.option("--seed", "seeds", type=click.IntRange(0), multiple=True, default=(1, 2, 3), show_default=True)
 @click.option(
     "--split", "splits", multiple=True, default=("near-uniform", "non-overlapping"), show_default=True
 )

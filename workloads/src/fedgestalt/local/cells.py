@@ -1,7 +1,7 @@
 """A plan of evaluation cells: which federations to compare, read strictly from YAML.
 
 tier: demo
-seeds: [0, 1, 2]
+seeds: [1, 2, 3]
 cells:
   - {split: near-uniform, silos: 4}
   - {split: "dirichlet:0.3", silos: 8, strategy: FedProx}
@@ -70,7 +70,7 @@ def load_plan(path: Path) -> EvaluationPlan:
     if not isinstance(content, Mapping):
         raise PlanError(f"{path}: expected a map with tier, seeds and cells")
     problems = [f"{field}: unknown" for field in content if field not in ("tier", "seeds", "cells")]
-    tier, seeds, listed = content.get("tier", "demo"), content.get("seeds", [0, 1, 2]), content.get("cells")
+    tier, seeds, listed = content.get("tier", "demo"), content.get("seeds", [1, 2, 3]), content.get("cells")
     if tier not in TIERS:
         problems.append(f"tier: {tier!r} is none of {', '.join(TIERS)}")
     if not _numbers(seeds):

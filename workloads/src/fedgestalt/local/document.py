@@ -32,15 +32,15 @@ def demo_round(
         "name": "s16",
         "extractor": "resnet_s16",
         "initialWeights": {"name": START, "digest": weights_digest(START)},
-        "batchSize": 8,
+        "batchSize": 16,
         "maxSteps": 100,
         "optimizer": {
             "type": "AdamW",
-            "learningRate": 0.0015,
-            "headLearningRate": 0.006,
+            "learningRate": 0.002,
+            "headLearningRate": 0.008,
             "weightDecay": 0.0005,
         },
-        "loss": {"type": "CosFace", "scale": 20, "margin": 0.1},
+        "loss": {"type": "CosFace", "scale": 20, "margin": 0.3},
     }
     frozen = {
         "name": "frozen",
@@ -61,7 +61,7 @@ def demo_round(
             "training": {
                 "members": [trainable, frozen],
                 "schedule": {"type": "Cosine", "warmupEpochs": 1},
-                "communicationRounds": 2 if tiny else 15,
+                "communicationRounds": 2 if tiny else 20,
                 "localEpochs": 1,
                 "strategy": {"type": strategy} if strategy else dict(STRATEGY),
                 "classifier": "Local" if non_overlapping else "Shared",

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from fedgestalt.exchange.client import BoardClient
 from fedgestalt.exchange.epochs.client import EpochClient
+from fedgestalt.exchange.errors import EpochUnknownError
 from fedgestalt.files import write_atomic
 from fedgestalt.lineage import ReleaseStore, StoreError, collect
 from fedgestalt.lineage.store import COMPUTATION, MANIFEST, PROOF, SEALED
 from fedgestalt.secagg.messages import Kind, Message
 from fedgestalt_operator.plan.types import BaseRelease
+
+log = logging.getLogger(__name__)
 
 VOCABULARY = "vocabulary.json"
 PUBLISHED = "published"
@@ -65,6 +69,16 @@ class HubReleases:
         self._store.put(manifest, computation, collect(messages), files=files)
         self._serve(round_uid, digest, json.loads(manifest), messages)
 
+    def _depart(self, manifest: Mapping[str, Any]) -> None:
+        """Who did not rotate is of the older epoch no longer either; the others ask there until they serve the new one."""
+        parent = self._store.get(manifest["parents"][0]).manifest
+        departed = set(parent.roster) - set(manifest["roster"])
+        try:
+            now = self._epochs.status(parent.epoch)  # silos may have adopted the release since
+            self._epochs.open(parent.epoch, now.release, sorted(set(now.silos) - departed))
+        except EpochUnknownError:
+            log.info("epoch %s has ended already", parent.epoch[:12])
+
     def _serve(
         self, round_uid: str, digest: str, manifest: Mapping[str, Any], messages: Sequence[Message]
     ) -> None:
@@ -79,6 +93,8 @@ class HubReleases:
             if owner in closed.body["silos"]:
                 self._epochs.take_rows(epoch, owner, round_uid=round_uid, digest=rows)
             self._client.delete_blob(round_uid, rows)
+        if manifest["operation"] == "Rotate":
+            self._depart(manifest)
         if any(rows["undiagnosed"] for rows in manifest["rows"].values()):
             self._epochs.discover(epoch)
         write_atomic(self._store.folder / digest / PUBLISHED, b"")

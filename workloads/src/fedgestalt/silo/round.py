@@ -73,6 +73,8 @@ class RoundWork:
         self._rewound = False
         # Its secrets are deleted, so a finished round is never taken up again, whatever is asked.
         self.finished = self.dormant = (self._directory / "finished").exists()
+        if self.finished:
+            self._store.delete(f"secagg/{round_uid}/")  # a kill may have come in between
 
     # ------------------------------------------------------------------ tasks
 
@@ -338,8 +340,9 @@ class RoundWork:
             return
         self.finished = True
         assert self._part is not None
-        self._part.session.close()
+        # In this order: a round that lost its secrets and does not know that it is over could not be taken up again.
         write_atomic(self._directory / "finished", b"")
+        self._part.session.close()
 
     def stop(self) -> None:
         """End the processes and the link; everything goes on after a restart."""

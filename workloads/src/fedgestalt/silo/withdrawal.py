@@ -125,8 +125,8 @@ def _tell(
             rows = client.withdraw(epoch, site.name, handles, identity)
             status = client.status(epoch)
     except RefusedError as error:
-        if error.code is Code.EPOCH_UNKNOWN:
-            return 0  # the hub has ended that epoch: its rows are gone
+        if error.code in (Code.EPOCH_UNKNOWN, Code.NOT_IN_EPOCH):
+            return 0  # the epoch has ended, or this silo has departed from it: its rows are gone
         raise WithdrawalError(f"the hub refused: {error}") from error
     except ExchangeError as error:
         raise WithdrawalError(
