@@ -21,9 +21,11 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from chaos.harness import Ended, Federation, Setting, run
 from chaos.sent import assert_no_mask_reused
 
-KILLS_PER_ROUND = 20
-PAUSE = (0.3, 4.0)
-KINDS = ("driver", "exchange", "agent", "agent", "trainer", "encoder", "job")
+KILLS_PER_ROUND = 10
+FIRST = (0.0, 15.0)
+PAUSE = (0.5, 6.0)
+# The short-lived ones count more often: they are seldom there to be hit.
+KINDS = ("driver", "exchange", *["agent"] * 2, *["trainer"] * 2, *["encoder"] * 4, *["job"] * 4)
 SETTING = Setting(rounds=4)
 ROUND_SECONDS = 300.0
 
@@ -34,7 +36,7 @@ class Killer:
     def __init__(self, federation: Federation, choice: random.Random, most: int) -> None:
         self._federation, self._choice, self._left = federation, choice, most
         self._begun = time.monotonic()
-        self._next = self._begun + choice.uniform(*PAUSE)
+        self._next = self._begun + choice.uniform(*FIRST)
         self.killed: list[str] = []
 
     def __call__(self) -> None:

@@ -1,10 +1,11 @@
 """kill -9 before and after every boundary, in every role: the round succeeds with the bits of the undisturbed one."""
 
+import sqlite3
 from pathlib import Path
 
 import pytest
 
-from .harness import SILOS, Ended, Kill, run
+from .harness import SILOS, Ended, Federation, Kill, run
 from .sent import assert_no_mask_reused
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
@@ -23,6 +24,7 @@ EXCHANGE = {
         Kill("exchange", "publish", "after", 2),
     ],
     "blobs": [
+        Kill("exchange", "start", "before", 1),
         Kill("exchange", "blob record", "before", 5),
         Kill("exchange", "blob record", "after", 3),
         Kill("exchange", "mark deleted", "before", 2),
@@ -148,3 +150,21 @@ def test_a_killed_driver_goes_on_where_the_board_stands(
 
 def test_killed_jobs_run_again_to_the_same_output(undisturbed: Ended, tmp_path: Path) -> None:
     check(run(tmp_path, JOBS), JOBS, undisturbed)
+
+
+def test_agents_killed_while_they_forget_finish_it_at_the_next_start(
+    undisturbed: Ended, tmp_path: Path
+) -> None:
+    kills = [Kill("agent:east", "forget", "before", 1), Kill("agent:west", "forget", "after", 1)]
+    federation = Federation(tmp_path, kills)
+    check(federation.finish(150.0), kills, undisturbed)
+    assert federation.finish(60.0).driver_exits == [0, 0]
+    for name in SILOS:
+        silo = tmp_path / "federation" / "silos" / name
+        assert list(silo.glob("work/*/finished")), name
+        keys = []
+        for store in silo.glob("agent/*.sqlite"):
+            with sqlite3.connect(store) as db:
+                keys += [key for (key,) in db.execute("SELECT key FROM entries")]
+        assert not [key for key in keys if key.startswith("secagg/")], name
+        assert "Traceback" not in (tmp_path / "federation" / "logs" / f"{name}.log").read_text(), name
