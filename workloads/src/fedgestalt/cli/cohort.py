@@ -46,7 +46,10 @@ def check(folder: Path) -> None:
 )
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 def partition(folder: Path, out: Path, silos: int, split: str, seed: int) -> None:
-    """Deal the patients of the cohort in FOLDER to silos below OUT. A patient never crosses silos."""
+    """Deal the patients of the cohort in FOLDER to silos below OUT. A patient never crosses silos.
+
+    Exit codes: 0 done; 1 it failed and said why; 2 wrong usage.
+    """
     from fedgestalt.data import CohortError
     from fedgestalt.data.federation import partition_cohort
 
@@ -64,7 +67,8 @@ def partition(folder: Path, out: Path, silos: int, split: str, seed: int) -> Non
 def import_gmdb_command(source: Path, out: Path) -> None:
     """Import the GestaltMatcher Database's published layout from SOURCE into the cohort OUT.
 
-    What is left out is listed with the reason. The data need a licence of their own.
+    What is left out is listed with the reason. The data need a licence of their own. Exit codes: 0 done; 1 it failed and
+    said why; 2 wrong usage.
     """
     from fedgestalt.data import CohortError
     from fedgestalt.data.gmdb import import_gmdb

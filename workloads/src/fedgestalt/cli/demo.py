@@ -83,6 +83,10 @@ def command(
     from fedgestalt.models.weights import InitialWeightsMissing
 
     console = Console()
+    if resume and not (out / "settings.json").exists():
+        raise click.ClickException(
+            f"{out} holds no demonstration to go on with. Leave --resume out to begin one."
+        )
     if out.exists() and not resume and any(out.iterdir()):
         if not (out / "settings.json").exists():
             raise click.ClickException(f"{out} exists and is no demonstration. Give another --out.")

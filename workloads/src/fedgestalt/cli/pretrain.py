@@ -66,7 +66,7 @@ def command(
 
     No invented syndrome comes close to one of the built-in cohorts (weighted Jaccard index below .5). Photos
     are rendered once into OUT/photos-<settings> and reused. The result is OUT/NAME.safetensors and
-    OUT/NAME.json, which says how it was made.
+    OUT/NAME.json, which says how it was made. Exit codes: 0 done; 1 it failed and said why; 2 wrong usage.
     """
     torch.set_num_threads(threads)
     name = name or f"{extractor}-{objective}"

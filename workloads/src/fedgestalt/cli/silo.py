@@ -23,7 +23,10 @@ def command() -> None:
     help="The site's site.json: name, exchange, hub key, identity, grant, datasets.",
 )
 def agent(site_file: Path) -> None:
-    """Serve tasks of the hub until SIGTERM. May be killed at any time; it goes on where the board stands."""
+    """Serve tasks of the hub until SIGTERM. May be killed at any time; it goes on where the board stands.
+
+    Exit codes: 0 ended by a signal; 1 it cannot go on and said why; 2 wrong usage.
+    """
     from fedgestalt.crypto.errors import CryptoError
     from fedgestalt.silo.agent import Agent
     from fedgestalt.silo.config import SiteConfigError, load_site_config

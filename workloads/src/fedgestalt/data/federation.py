@@ -161,7 +161,8 @@ def _claim(out: Path, settings: Mapping[str, Any]) -> None:
         except ValueError as error:
             raise CohortError(out, [f"federation.json is damaged ({error}); remove the folder"]) from error
         if found != dict(settings):
-            raise CohortError(out, [f"holds another federation ({found}); give another folder or remove it"])
+            held = ", ".join(f"{name} {value}" for name, value in found.items())
+            raise CohortError(out, [f"holds another federation ({held}); give another folder or remove it"])
         return
     write_atomic(path, json.dumps(dict(settings)).encode(), mode=0o644)
 

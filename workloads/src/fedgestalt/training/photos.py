@@ -62,5 +62,12 @@ def load_faces(
     if faces.not_found:
         names = ", ".join(path.name for path in faces.not_found[:20])
         more = f" and {len(faces.not_found) - 20} more" if len(faces.not_found) > 20 else ""
-        log.warning("no face found in %d of %d photos: %s%s", len(faces.not_found), len(photos), names, more)
+        log.warning(
+            "%s: no face found in %d of %d photos: %s%s",
+            loaded.root.name,
+            len(faces.not_found),
+            len(photos),
+            names,
+            more,
+        )
     return CohortFaces(faces.images, tuple(photos[i] for i in faces.index))
