@@ -8,7 +8,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 EXTRAS ?= train,serve,operator,dev
 
-.PHONY: help setup demo evaluate-demo test test-slow lint format clean
+.PHONY: help setup demo evaluate-demo test test-slow lint format clean chaos
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -30,6 +30,9 @@ test: setup ## Tests that need neither root nor servers
 
 test-slow: setup ## Real Ray workers, kills, whole federations
 	$(BIN)/pytest -m slow $(ARGS)
+
+chaos: setup ## 100 random kills over several rounds (about 8 minutes); the seed is printed
+	$(BIN)/python tests/chaos/run_chaos.py $(or $(KILLS),100) $(ARGS)
 
 lint: setup ## ruff, mypy --strict, import layers
 	$(BIN)/ruff check .
