@@ -30,13 +30,16 @@ def agent(site_file: Path) -> None:
     from fedgestalt.crypto.errors import CryptoError
     from fedgestalt.silo.agent import Agent
     from fedgestalt.silo.config import SiteConfigError, load_site_config
+    from fedgestalt.silo.lock import SiteBusyError, site_lock
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     try:
-        running = Agent(load_site_config(site_file))
-    except (SiteConfigError, CryptoError) as error:
+        site = load_site_config(site_file)
+        with site_lock(site.state):
+            running = Agent(site)
+            signal.signal(signal.SIGTERM, lambda *_: running.stop())
+            signal.signal(signal.SIGINT, lambda *_: running.stop())
+            running.run()
+    except (SiteConfigError, SiteBusyError, CryptoError) as error:
         raise click.ClickException(str(error)) from error
-    signal.signal(signal.SIGTERM, lambda *_: running.stop())
-    signal.signal(signal.SIGINT, lambda *_: running.stop())
-    running.run()
