@@ -158,7 +158,13 @@ class Results:
         part.post(Kind.SIGN, {"digest": digest, "signature": part.session.sign(RELEASE_PREFIX + digest)})
 
     def keep(self, messages: Sequence[Message]) -> None:
-        """The round is released: keep what this hospital needs of it, beyond the round."""
+        """The round is released: keep what this hospital needs of it, beyond the round.
+
+        A silo that dropped out before it had the extractor or the epoch's key has nothing to keep; it may adopt later.
+        """
+        if not self.bundle.exists() or self._vault.get(self.epoch) is None:
+            log.warning("this silo dropped out before it had the release; it can adopt it in another round")
+            return
         released = next(m for m in messages if m.slot.kind is Kind.RELEASED)
         digest: str = released.body["digest"].hex()
         manifest = self._board.download(self._part.session.computation.round, digest)
@@ -187,7 +193,7 @@ class Results:
         if (self._directory / _OWN_SCORE).exists():
             files[_OWN_SCORE] = self._directory / _OWN_SCORE
         if self._base is not None and not self._base.member:
-            files["parent.json"] = json.dumps(self._base.manifest).encode()
+            files["parent.json"] = self._base.folder / "manifest.json"
         ReleaseStore(self._site.releases).put(manifest, self._frozen, collect(messages), files=files)
         log.info("release %s is kept in %s", digest[:12], self._site.releases.name)
 
