@@ -25,7 +25,8 @@ def demo_round(
     """A Train round over ``silos``: one trainable small network, and the same network as pretrained, frozen, beside it.
 
     Labels that do not overlap get local heads: a class row that only one silo touches would stand in the sum as
-    that silo's own. ``weights_digest`` gives the digest of shipped weights by name. ``tiny`` trains for two communication
+    that silo's own. ``maxSteps`` cuts a communication round to half an epoch of a hospital with a quarter of tier demo's
+    photos: averaging twice an epoch keeps more than averaging once, and four times no more. ``weights_digest`` gives the digest of shipped weights by name. ``tiny`` trains for two communication
     rounds, enough to exercise everything. ``strategy``: another server step than the demonstration's, with its defaults.
     """
     trainable = {
@@ -33,11 +34,11 @@ def demo_round(
         "extractor": "resnet_s16",
         "initialWeights": {"name": START, "digest": weights_digest(START)},
         "batchSize": 16,
-        "maxSteps": 100,
+        "maxSteps": 16,
         "optimizer": {
             "type": "AdamW",
-            "learningRate": 0.002,
-            "headLearningRate": 0.008,
+            "learningRate": 0.004,
+            "headLearningRate": 0.016,
             "weightDecay": 0.0005,
         },
         "loss": {"type": "CosFace", "scale": 20, "margin": 0.3},
@@ -61,7 +62,7 @@ def demo_round(
             "training": {
                 "members": [trainable, frozen],
                 "schedule": {"type": "Cosine", "warmupEpochs": 1},
-                "communicationRounds": 2 if tiny else 20,
+                "communicationRounds": 2 if tiny else 40,
                 "localEpochs": 1,
                 "strategy": {"type": strategy} if strategy else dict(STRATEGY),
                 "classifier": "Local" if non_overlapping else "Shared",
