@@ -56,7 +56,10 @@ def test_all_problems_are_listed_at_once(tmp_path):
 
 
 def test_unknown_kind_names_the_known_ones():
-    with pytest.raises(InvalidDocumentError, match="FederationRound, InferenceEndpoint, ParticipationGrant, Release, Silo, SiloTask"):
+    with pytest.raises(
+        InvalidDocumentError,
+        match="FederationRound, InferenceEndpoint, ParticipationGrant, Release, Silo, SiloTask",
+    ):
         validate({"apiVersion": "fedgestalt.org/v1alpha1", "kind": "Round", "metadata": {"name": "x"}})
 
 

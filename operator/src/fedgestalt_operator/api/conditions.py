@@ -16,6 +16,27 @@ class ConditionType(StrEnum):
     SUSPENDED = "Suspended"
 
 
+class ReleaseCondition(StrEnum):
+    """Condition types of a Release."""
+
+    PUBLISHED = "Published"
+    ROTATION_DUE = "RotationDue"
+
+
+class GrantCondition(StrEnum):
+    """Condition types of a ParticipationGrant."""
+
+    USABLE = "Usable"
+
+
+class EndpointCondition(StrEnum):
+    """Condition types of an InferenceEndpoint."""
+
+    VERIFIED = "Verified"
+    LOADED = "Loaded"
+    READY = "Ready"
+
+
 class Truth(StrEnum):
     """A condition's status."""
 
@@ -43,9 +64,9 @@ def seconds(text: str) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """One condition. `since` is the Unix time at which `status` last changed."""
+    """One condition. `type` is of the kind's own enum; `since` is the Unix time at which `status` last changed."""
 
-    type: ConditionType
+    type: StrEnum
     status: Truth
     reason: StrEnum
     message: str

@@ -85,3 +85,71 @@ class SuspendedReason(StrEnum):
     REQUESTED = "Requested"
     RESUMED = "Resumed"
     NOT_REQUESTED = "NotRequested"
+
+
+class PublishedReason(StrEnum):
+    """Reasons of a Release's `Published` condition."""
+
+    SERVED = "Served"
+    BLOB_MISSING = "BlobMissing"
+    EXCHANGE_UNREACHABLE = "ExchangeUnreachable"
+
+
+class RotationReason(StrEnum):
+    """Reasons of a Release's `RotationDue` condition, and causes in its status."""
+
+    NOT_DUE = "NotDue"
+    WITHDRAWAL = "Withdrawal"
+    DEPARTURE = "Departure"
+    BUDGET_SPENT = "BudgetSpent"
+    EXCHANGE_UNREACHABLE = "ExchangeUnreachable"
+
+
+class UsableReason(StrEnum):
+    """Reasons of a ParticipationGrant's `Usable` condition."""
+
+    GRANTED = "Granted"
+    REVOKED = "GrantRevoked"
+    EXPIRED = "GrantExpired"
+    USES_SPENT = "UsesSpent"
+    LEDGER_UNREADABLE = "LedgerUnreadable"
+
+
+class VerifiedReason(StrEnum):
+    """Reasons of an InferenceEndpoint's `Verified` condition."""
+
+    SIGNATURES_VALID = "SignaturesValid"
+    RELEASE_MISSING = "ReleaseMissing"
+    PROOF_INVALID = "ProofInvalid"
+    DIGEST_MISMATCH = "DigestMismatch"
+    BUNDLE_MISMATCH = "BundleMismatch"
+
+
+class LoadedReason(StrEnum):
+    """Reasons of an InferenceEndpoint's `Loaded` condition."""
+
+    MODEL_LOADED = "ModelLoaded"
+    LOADING = "Loading"
+    LOAD_FAILED = "LoadFailed"
+    NOT_VERIFIED = "NotVerified"
+
+
+class ReadyReason(StrEnum):
+    """Reasons of an InferenceEndpoint's `Ready` condition."""
+
+    SERVING = "Serving"
+    NOT_VERIFIED = "NotVerified"
+    NOT_LOADED = "NotLoaded"
+    POD_NOT_READY = "PodNotReady"
+    WRONG_RELEASE = "WrongRelease"
+
+
+class CandidateReason(StrEnum):
+    """Why an InferenceEndpoint does not serve the newest release."""
+
+    AWAITING_PERSON = "AwaitingPerson"
+    MEASURING = "Measuring"
+    TOP5_TOO_LOW = "Top5TooLow"
+    DROP_TOO_LARGE = "DropTooLarge"
+    TOO_FEW_PHOTOS = "TooFewPhotos"
+    NOT_VERIFIED = "NotVerified"
