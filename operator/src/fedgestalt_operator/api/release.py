@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -106,6 +106,65 @@ def release_document(release: Release) -> dict[str, Any]:
     if release.evaluation is not None:
         spec["evaluation"] = _evaluation_document(release.evaluation)
     return {"apiVersion": API_VERSION, "kind": KIND, "metadata": meta, "spec": spec}
+
+
+def release_name(round_name: str, digest: str) -> str:
+    """The name of a round's Release: the round's, then 12 digits of the digest.
+
+    Deterministic, so that a restarted hub finds what it has created; apart from that of a later round which was given
+    the same name once this one was deleted.
+    """
+    return f"{round_name[:50].rstrip('-.')}-{digest.removeprefix('sha256:')[:12]}"
+
+
+def release_of(
+    manifest: Mapping[str, Any],
+    *,
+    digest: str,
+    signers: Iterable[str],
+    dataset: str,
+    synthetic: bool,
+    evaluation: tuple[Accuracy, ...] = (),
+    namespace: str = "",
+) -> Release:
+    """The Release that says what a manifest (docs/reference/release.md) says.
+
+    Args:
+        manifest: its JSON document.
+        digest: the manifest's SHA-256, with or without the prefix `sha256:`; so for all digests in it.
+        signers: silos whose signatures the hub counted.
+        dataset: the contract name in the round's computation.
+        synthetic: whether that data is synthetic.
+        evaluation: what the manifest's table says; left out where the manifest names none.
+
+    Raises:
+        ValueError: the manifest names no bundle, or the evaluation is missing or has no table.
+    """
+    table, bundle = manifest.get("evaluation"), manifest.get("bundle")
+    if bundle is None:
+        raise ValueError("the manifest names no bundle, as only early releases do; train or rotate anew")
+    if (table is not None) != bool(evaluation):
+        raise ValueError("give the evaluation's accuracies exactly if the manifest names a table")
+    return Release(
+        metadata=Metadata(name=release_name(manifest["name"], digest), namespace=namespace),
+        digest=_prefixed(digest),
+        round=manifest["name"],
+        round_uid=manifest["round"],
+        operation=Operation(manifest["operation"]),
+        epoch=manifest["epoch"],
+        parents=tuple(map(_prefixed, manifest["parents"])),
+        silos=tuple(sorted(manifest["roster"])),
+        signers=tuple(sorted(signers)),
+        bundle=_prefixed(bundle["digest"]),
+        bundle_plain=_prefixed(bundle["plain"]),
+        evaluation=None if table is None else Evaluation(_prefixed(table["digest"]), evaluation),
+        dataset=dataset,
+        synthetic=synthetic,
+    )
+
+
+def _prefixed(digest: str) -> str:
+    return f"sha256:{digest.removeprefix('sha256:')}"
 
 
 _TOPS = ("top1", "top5", "top10", "top30")
