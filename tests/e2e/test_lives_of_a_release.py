@@ -121,6 +121,14 @@ def test_a_newcomer_gets_the_extractor_and_the_epoch_without_training(life: dict
     assert keys[0] == keys[1]
 
 
+def test_newcomers_adopt_the_latest_release_of_an_epoch(life: dict[str, Any]) -> None:
+    """Otherwise those who adopted before would not be asked, and would fall out of the epoch."""
+    outcome = rounds_on(life["folder"], "behind", "Adopt", digest_of(life["first"]), ["lab", *SILOS]).run()
+    condition = next(c for c in outcome.status["conditions"] if c["type"] == "Succeeded")
+    assert condition["reason"] == "BaseMismatch"
+    assert digest_of(life["adopted"])[:12] in condition["message"]
+
+
 def test_only_the_newcomers_blocks_of_the_kernel_are_computed(life: dict[str, Any]) -> None:
     layout = Layout(life["folder"] / "federation")
     results = {path.parent.name: load(path) for path in layout.jobs.glob("*kernel*/result.json")}
@@ -136,14 +144,16 @@ def test_one_site_whose_grant_names_no_newcomer_keeps_it_out(life: dict[str, Any
     layout = Layout(folder / "federation")
     grant = layout.silo("south") / "grant.yaml"
     document = yaml.safe_load(grant.read_text())
-    members = [Identity.load(layout.silo(name) / "identity.pem").public for name in SILOS]
+    known = (NEWCOMER, *SILOS)
+    members = [Identity.load(layout.silo(name) / "identity.pem").public for name in known]
     document["metadata"]["name"] = "stewards-own"
     document["spec"]["operations"] = ["Adopt"]
     document["spec"]["peers"] = [fingerprint(identity).hex() for identity in members]
     before = grant.read_text()
     grant.write_text(yaml.safe_dump(document))
     try:
-        outcome = rounds_on(folder, "refused", "Adopt", digest_of(life["first"]), [NEWCOMER, *SILOS]).run()
+        silos = [NEWCOMER, "lab", *SILOS]
+        outcome = rounds_on(folder, "refused", "Adopt", digest_of(life["adopted"]), silos).run()
     finally:
         grant.write_text(before)
     assert outcome.phase == "Failed"

@@ -47,7 +47,7 @@ BODIES = {
     Kind.WELCOME: {"sealed": {"west": b"x"}},
     Kind.ROWS: {
         **{"gallery": 1, "test": 2, "undiagnosed": 0},
-        **{name: D for name in ("digest", "bundle", "sealed", "epoch_check", "data")},
+        **dict.fromkeys(("digest", "bundle", "sealed", "epoch_check", "data"), D),
     },
     Kind.ROWS_CLOSED: {"silos": ["a"]},
     Kind.RANKINGS: {"owners": {"a": D}},

@@ -20,7 +20,7 @@ from fedgestalt.crypto.encoding import encode
 from fedgestalt.crypto.keys import Identity, SigningKey
 from fedgestalt.lineage import Finding, Problem, Proof, VerificationError, verify
 from fedgestalt.secagg.kinds import HUB, Kind
-from fedgestalt.secagg.messages import Message, sign
+from fedgestalt.secagg.messages import RELEASE_PREFIX, Message, sign
 
 from .conftest import Released
 
@@ -207,7 +207,7 @@ def test_a_silo_that_the_hub_invents_under_a_known_name_is_not_believed(release:
             made = Delegation(message.slot.round, 1, SILO, keys.public, body["sealing"], body["not_after"])
             body["delegation"], key = made.sign(mallory), mallory
         if message.slot.kind is Kind.SIGN:
-            body["signature"] = keys.sign(body["digest"])
+            body["signature"] = keys.sign(RELEASE_PREFIX + body["digest"])
         altered.append(sign(message.slot, body, message.blobs, key))
     found = set(problems(release, proof=packed(altered)))
     assert found == {Finding.IDENTITY_MISMATCH, Finding.HANDSHAKE_MISMATCH}

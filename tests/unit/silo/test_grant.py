@@ -57,6 +57,9 @@ def test_a_fitting_round_has_no_mismatch(tmp_path: Path) -> None:
         ({"minSilos": 4}, {}, "QuorumTooSmall"),
         ({"peers": [fingerprint(SOUTH).hex()]}, {}, "PeerNotGranted"),
         ({"bounds": {"communicationRounds": 5}}, {"training": {"communicationRounds": 6}}, "BoundExceeded"),
+        ({"bounds": {"localEpochs": 2}}, {"training": {"localEpochs": 3}}, "BoundExceeded"),
+        ({"bounds": {"maxSteps": 9}}, {"training": {"members": [{"maxSteps": 10}]}}, "BoundExceeded"),
+        ({"bounds": {"members": 1}}, {"training": {"members": [{}, {}]}}, "BoundExceeded"),
     ],
 )
 def test_each_mismatch_is_a_reason_of_its_own(
@@ -84,4 +87,13 @@ def test_a_field_that_is_missing_is_named(tmp_path: Path) -> None:
     del content["peers"]
     path.write_text(yaml.safe_dump({"spec": content}))
     with pytest.raises(GrantError, match=r"grant\.yaml: field 'peers'"):
+        load_grant(path)
+
+
+def test_a_condition_that_is_not_checked_makes_the_grant_useless(tmp_path: Path) -> None:
+    path = tmp_path / "grant.yaml"
+    path.write_text(yaml.safe_dump({"spec": {**spec(), "uses": 3, "bounds": {"activeSeconds": 9}}}))
+    with pytest.raises(
+        GrantError, match=r"spec\.uses, spec\.bounds\.activeSeconds: this version does not check"
+    ):
         load_grant(path)

@@ -47,5 +47,7 @@ def test_a_deleted_secret_is_gone_from_the_file(tmp_path: Path) -> None:
 
 def test_the_file_is_private(tmp_path: Path) -> None:
     path = tmp_path / "a.sqlite"
-    DiskStore(path).put("k", b"v")
+    store = DiskStore(path)  # kept: closing would take the journal away while it is looked at
+    store.put("k", b"v")
     assert all(file.stat().st_mode & 0o077 == 0 for file in tmp_path.iterdir())
+    store.close()

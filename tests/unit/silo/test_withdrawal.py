@@ -9,7 +9,7 @@ import pytest
 from fedgestalt.crypto.keys import Identity
 from fedgestalt.silo.config import SiteConfig, load_site_config
 from fedgestalt.silo.counts import training_photos
-from fedgestalt.silo.withdrawal import WithdrawalError, withdraw, withdrawn_photos
+from fedgestalt.silo.withdrawal import WithdrawalError, settle, withdraw, withdrawn_photos
 
 
 @pytest.fixture
@@ -41,7 +41,14 @@ def site(tmp_path: Path) -> SiteConfig:
     (release / "handles.json").write_text(
         json.dumps({photo: handles[i].tobytes().hex() for i, photo in enumerate(photos)})
     )
-    np.savez(release / "gallery.npz", photos=np.array(photos), handles=handles, embeddings=np.eye(6))
+    patients = np.array([photo[:2] for photo in photos])
+    np.savez(
+        release / "gallery.npz",
+        photos=np.array(photos),
+        patients=patients,
+        handles=handles,
+        embeddings=np.eye(6),
+    )
     return load_site_config(tmp_path / "site.json")
 
 
@@ -70,6 +77,30 @@ def test_one_photo_can_be_withdrawn_and_is_not_counted_again(site: SiteConfig) -
     gone = withdrawn_photos(site)
     assert gone == {"p2-0.jpg"}
     assert training_photos(site.datasets["faces"], ["SYN:F001"], gone) == 5
+
+
+def test_what_the_hub_has_not_heard_is_said_again(site: SiteConfig) -> None:
+    settle(site)  # nothing was withdrawn, nobody is asked
+    with pytest.raises(WithdrawalError):
+        withdraw(site, "p1", deadline=0.5)
+    with pytest.raises(WithdrawalError, match="does not know yet"):
+        settle(site, deadline=0.5)
+
+
+def test_a_patient_whom_the_cohort_lists_no_more_can_still_be_withdrawn(site: SiteConfig) -> None:
+    (site.datasets["faces"] / "manifest.csv").write_text("image,patient,syndrome,role,test_splits\n")
+    with pytest.raises(WithdrawalError, match="does not know yet"):
+        withdraw(site, "p0", deadline=0.5)
+    assert withdrawn_photos(site) == {"p0-0.jpg", "p0-1.jpg"}
+
+
+def test_a_photo_is_meant_whichever_way_the_manifest_writes_it(site: SiteConfig) -> None:
+    path = site.datasets["faces"] / "manifest.csv"
+    path.write_text(path.read_text().replace("p2-1.jpg", " ./p2-1.jpg"))
+    with pytest.raises(WithdrawalError):
+        withdraw(site, "p2", deadline=0.5)
+    assert withdrawn_photos(site) == {"p2-0.jpg", "p2-1.jpg"}
+    assert training_photos(site.datasets["faces"], ["SYN:F001"], withdrawn_photos(site)) == 4
 
 
 def test_an_unknown_case_is_named_and_nothing_is_written(site: SiteConfig) -> None:

@@ -36,5 +36,11 @@ def step_admission(ctx: Context, out: Draft) -> None:
     sealed = gather(ctx, ctx.board.silos(Kind.WELCOME, ctx.at), ctx.members, needed=1, floor=floor)
     if sealed.enough:
         out.decide((ctx.enrolment, ENCODING, 0, 0), Kind.STAGE, {})
+    elif sealed.timed_out:
+        out.fail(
+            RoundReason.PEER_REFUSED,
+            "all silos admitted the newcomers, but none sealed the epoch's keys to them",
+        )
     else:
-        state_waits(ctx, out, sealed, "seal the epoch's keys", floor)
+        failed = f"Failed: {RoundReason.PEER_REFUSED}"
+        state_waits(ctx, out, sealed, "seal the epoch's keys", floor, then=failed)

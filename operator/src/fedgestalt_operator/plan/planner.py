@@ -12,7 +12,7 @@ from .stages import phase, step
 from .status import MAX_MESSAGE, build_status
 from .suspension import step_suspension
 from .training import drop_blobs
-from .types import DeleteJob, DeleteRound, JobPhase, Observed, Plan, PublishRelease
+from .types import DeleteJob, DeleteRound, DropBlobs, JobPhase, Observed, Plan, PublishRelease
 
 RESYNC: Final = 30.0
 """Seconds after which a round is planned again even if nothing is due."""
@@ -51,6 +51,8 @@ def plan(round: FederationRound, observed: Observed, now: float) -> Plan:
 def _finished(ctx: Context, out: Draft, at: Phase) -> Plan:
     """A round that is over: stop what runs, delete what was masked, and the round itself after its ttl."""
     drop_blobs(ctx, out, everything=True)
+    if at is Phase.FAILED:
+        _drop_rows(ctx, out)
     _stop_unwanted_jobs(ctx, out)
     released = ctx.board.anywhere(Kind.RELEASED)
     if released and not ctx.observed.published:
@@ -65,6 +67,14 @@ def _finished(ctx: Context, out: Draft, at: Phase) -> Plan:
         else:
             requeue = left
     return Plan((), tuple(out.actions), build_status(ctx, at, ()), requeue)
+
+
+def _drop_rows(ctx: Context, out: Draft) -> None:
+    """A round that failed has no use for anybody's rows; those of a release go when it is published."""
+    rows = ctx.board.silos(Kind.ROWS, ctx.at).values()
+    digests = sorted({hex_of(e.body["digest"]) for e in rows} - ctx.observed.dropped)
+    if digests:
+        out.actions.append(DropBlobs(tuple(digests)))
 
 
 def _stop_unwanted_jobs(ctx: Context, out: Draft) -> None:

@@ -83,6 +83,8 @@ def base_mismatch(operation: Operation, silos: Sequence[str], base: BaseRelease)
     strangers = [silo for silo in silos if silo not in base.silos]
     absent = [silo for silo in base.silos if silo not in silos]
     if operation is Operation.ADOPT:
+        if base.successor:
+            return f"release {base.successor[:12]} continues it in the same epoch; adopt that one"
         if absent:
             return f"Adopt needs every silo of the release's epoch; add to spec.silos: {', '.join(absent)}"
         return (
@@ -130,7 +132,7 @@ def step_roster(ctx: Context, out: Draft, started: float) -> None:
     enrolled = tuple(silo for silo in _enrolled(ctx) if silo in welcome)
     missing = [silo for silo in welcome if silo not in enrolled]
     if ctx.round.operation is Operation.ADOPT:
-        needed = len(ctx.members) + 1
+        needed = max(needed, len(ctx.members) + 1)
         refusing = refusals(ctx)
         if refusing:
             out.fail(
@@ -141,7 +143,8 @@ def step_roster(ctx: Context, out: Draft, started: float) -> None:
     if ctx.round.suspend:
         out.waits.append(resume_wait(started))
         return
-    complete = set(ctx.members) <= set(enrolled) if ctx.round.operation is Operation.ADOPT else True
+    required = set(ctx.members) if ctx.round.operation is Operation.ADOPT else set[str]()
+    complete = required <= set(enrolled)
     if not missing or (due and len(enrolled) >= needed and complete):
         out.decide(ctx.at, Kind.ROSTER, {"silos": list(enrolled)})
         return
@@ -153,8 +156,10 @@ def step_roster(ctx: Context, out: Draft, started: float) -> None:
         )
         return
     until = None if ctx.clock.suspended else ctx.clock.until(started, ctx.round.deadlines.start)
-    then = "go on without it" if len(enrolled) >= needed else f"Failed: {RoundReason.QUORUM_NOT_REACHED}"
-    out.waits.extend(Wait(silo, f"enrol{_fault(ctx, silo)}", started, until, then) for silo in missing)
+    failed, go_on = f"Failed: {RoundReason.QUORUM_NOT_REACHED}", "go on without it"
+    for silo in missing:
+        then = go_on if len(enrolled) >= needed and silo not in required else failed
+        out.waits.append(Wait(silo, f"enrol{_fault(ctx, silo)}", started, until, then))
 
 
 def refusals(ctx: Context) -> list[str]:

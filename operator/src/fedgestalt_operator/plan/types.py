@@ -74,12 +74,14 @@ class TaskState:
 class BaseRelease:
     """The release that a round builds on, as the hub's release store holds it.
 
-    `digest` (hexadecimal) names it; `manifest` and `computation` are its JSON documents.
+    `digest` (hexadecimal) names it; `manifest` and `computation` are its JSON documents. `successor` is a release that
+    continues it in the same epoch (newcomers adopted it); empty if there is none.
     """
 
     digest: str
     manifest: Mapping[str, Any]
     computation: Mapping[str, Any]
+    successor: str = ""
 
     @property
     def epoch(self) -> str:
@@ -88,8 +90,8 @@ class BaseRelease:
 
     @property
     def silos(self) -> tuple[str, ...]:
-        """The silos of its roster: those that hold its bundle and its epoch's keys."""
-        return tuple(sorted(self.manifest["roster"]))
+        """The silos that hold its bundle and its epoch's keys: those whose rows showed it."""
+        return tuple(sorted(self.manifest["rows"]))
 
 
 @dataclass(frozen=True, slots=True)

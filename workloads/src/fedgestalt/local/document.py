@@ -26,8 +26,12 @@ def demo_round(
 
     Labels that do not overlap get local heads: a class row that only one silo touches would stand in the sum as
     that silo's own. ``maxSteps`` cuts a communication round to half an epoch of a hospital with a quarter of tier demo's
-    photos: averaging twice an epoch keeps more than averaging once, and four times no more. ``weights_digest`` gives the digest of shipped weights by name. ``tiny`` trains for two communication
-    rounds, enough to exercise everything. ``strategy``: another server step than the demonstration's, with its defaults.
+    photos: averaging twice an epoch keeps more than averaging once, and four times no more.
+
+    Args:
+        weights_digest: gives the digest of shipped weights by name.
+        tiny: two communication rounds, enough to exercise everything.
+        strategy: another server step than the demonstration's, with its defaults.
     """
     trainable = {
         "name": "s16",

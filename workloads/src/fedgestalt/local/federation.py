@@ -34,6 +34,8 @@ from fedgestalt_operator.plan.types import Plan, PublishRelease
 log = logging.getLogger(__name__)
 
 MAX_AGENT_RESTARTS = 20
+LINGER_SECONDS = 60.0
+PUBLISH_SECONDS = 300.0
 # One call of the hub must not outlast the moment at which a dead exchange is seen and started again.
 CALL_SECONDS = 5.0
 UNREACHABLE_SECONDS = 120.0
@@ -180,7 +182,8 @@ class LocalFederation:
             deadline=CALL_SECONDS,
         )
         credential = KeyCredential(self._hub_key, Role.HUB, HUB, self._hub_key.public)
-        epochs = EpochClient(url, self._tls.ca, credential, deadline=CALL_SECONDS)
+        # Looking for clusters among thousands of undiagnosed cases takes seconds, and nothing else waits by then.
+        epochs = EpochClient(url, self._tls.ca, credential, deadline=PUBLISH_SECONDS)
         hub = Hub(
             self.round,
             client=client,
@@ -232,7 +235,7 @@ class LocalFederation:
                     if time.monotonic() - reached > UNREACHABLE_SECONDS:
                         raise
                     self._keep_alive()
-            self._linger()
+            self._linger(answer.status.get("roster", ()))
             return self._outcome(hub, time.time() - started)
         finally:
             jobs.stop()
@@ -260,15 +263,15 @@ class LocalFederation:
             else:
                 self._start_agent(name)
 
-    def _linger(self) -> None:
-        """Leave the agents the time to see the end and forget the round's secrets."""
-        until = time.monotonic() + 5.0
-        while time.monotonic() < until:
-            folder = self.round.metadata.uid[:8]
-            done = [self._layout.silo(name) / "work" / folder / "finished" for name in self.round.silos]
-            if all(path.exists() for path in done):
-                return
-            time.sleep(0.1)
+    def _linger(self, roster: Sequence[str]) -> None:
+        """Leave the agents that are up the time to see the end, keep the release and forget the round's secrets."""
+        until, folder = time.monotonic() + LINGER_SECONDS, self.round.metadata.uid[:8]
+        for name in roster:
+            finished, child = self._layout.silo(name) / "work" / folder / "finished", self._children.get(name)
+            while child is not None and child.poll() is None and time.monotonic() < until:
+                if finished.exists():
+                    break
+                time.sleep(0.1)
 
     def stop(self) -> None:
         """End all processes: the agents together, then the exchange that they speak with."""

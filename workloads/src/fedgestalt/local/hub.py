@@ -21,7 +21,7 @@ from fedgestalt.exchange.epochs.client import EpochClient
 from fedgestalt.exchange.view import BoardView
 from fedgestalt.files import write_atomic
 from fedgestalt.local.jobs import JobRunner
-from fedgestalt.local.releases import HubReleases
+from fedgestalt.local.releases import HubReleases, delete_blob
 from fedgestalt.secagg.messages import HUB, Kind, Message, Slot, sign
 from fedgestalt_operator.api.meta import Metadata
 from fedgestalt_operator.api.round import FederationRound
@@ -247,7 +247,7 @@ class Hub:
                 self._tasks.setdefault(action.name, TaskState(TaskPhase.PENDING))
             case DropBlobs(digests):
                 for digest in digests:
-                    self._client.delete_blob(self.uid, digest)
+                    delete_blob(self._client, self.uid, digest)
                     self._dropped.add(digest)
             case PublishRelease(digest):
                 log.info("release %s", digest[:12])

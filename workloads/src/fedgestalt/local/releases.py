@@ -11,9 +11,9 @@ from typing import Any
 
 from fedgestalt.exchange.client import BoardClient
 from fedgestalt.exchange.epochs.client import EpochClient
-from fedgestalt.exchange.errors import EpochUnknownError
+from fedgestalt.exchange.errors import Code, EpochUnknownError, RefusedError
 from fedgestalt.files import write_atomic
-from fedgestalt.lineage import ReleaseStore, StoreError, collect
+from fedgestalt.lineage import ReleaseStore, collect
 from fedgestalt.lineage.store import COMPUTATION, MANIFEST, PROOF, SEALED
 from fedgestalt.secagg.messages import Kind, Message
 from fedgestalt_operator.plan.types import BaseRelease
@@ -36,12 +36,14 @@ class HubReleases:
         named = spec.get("base")
         if named is None:
             return None
-        try:
-            stored = self._store.get(named["digest"].removeprefix("sha256:"))
-        except StoreError:
+        digest = named["digest"].removeprefix("sha256:")
+        if not self.published(digest):
             return None
+        stored = self._store.get(digest)
         manifest, computation = (json.loads(stored.read(part)) for part in (MANIFEST, COMPUTATION))
-        return BaseRelease(stored.digest, manifest, computation)
+        later = (r for r in self._store.list()[0] if digest in r.manifest.parents)
+        successor = next((r.digest for r in later if r.manifest.epoch == manifest["epoch"]), "")
+        return BaseRelease(digest, manifest, computation, successor)
 
     def upload(self, round_uid: str, base: BaseRelease) -> list[str]:
         """Give a round's board what newcomers need of its base; digests (hex), the proof's last."""
@@ -72,7 +74,7 @@ class HubReleases:
     def _depart(self, manifest: Mapping[str, Any]) -> None:
         """Who did not rotate is of the older epoch no longer either; the others ask there until they serve the new one."""
         parent = self._store.get(manifest["parents"][0]).manifest
-        departed = set(parent.roster) - set(manifest["roster"])
+        departed = set(parent.rows) - set(manifest["rows"])
         try:
             now = self._epochs.status(parent.epoch)  # silos may have adopted the release since
             self._epochs.open(parent.epoch, now.release, sorted(set(now.silos) - departed))
@@ -83,8 +85,12 @@ class HubReleases:
         self, round_uid: str, digest: str, manifest: Mapping[str, Any], messages: Sequence[Message]
     ) -> None:
         """Give the gallery to the query service; the round's own rows, tests among them, go."""
-        epoch = manifest["epoch"]
-        self._epochs.open(epoch, digest, sorted(manifest["roster"]))
+        epoch, silos = manifest["epoch"], set(manifest["rows"])
+        if manifest["operation"] == "Adopt":
+            # Nobody leaves an epoch because somebody joins, and who has departed does not come back with the newcomer.
+            newcomers = silos - set(self._store.get(manifest["parents"][0]).manifest.rows)
+            silos = set(self._epochs.status(epoch).silos) | newcomers
+        self._epochs.open(epoch, digest, sorted(silos))
         closed = next(m for m in reversed(messages) if m.slot.kind is Kind.ROWS_CLOSED)
         for message in messages:
             if message.slot.kind is not Kind.ROWS or message.slot.enrolment != closed.slot.enrolment:
@@ -92,9 +98,18 @@ class HubReleases:
             owner, rows = message.slot.sender, message.blobs[0]
             if owner in closed.body["silos"]:
                 self._epochs.take_rows(epoch, owner, round_uid=round_uid, digest=rows)
-            self._client.delete_blob(round_uid, rows)
+            delete_blob(self._client, round_uid, rows)
         if manifest["operation"] == "Rotate":
             self._depart(manifest)
         if any(rows["undiagnosed"] for rows in manifest["rows"].values()):
             self._epochs.discover(epoch)
         write_atomic(self._store.folder / digest / PUBLISHED, b"")
+
+
+def delete_blob(client: BoardClient, round_uid: str, digest: str) -> None:
+    """Delete a blob; one that was announced and never came is as good as deleted."""
+    try:
+        client.delete_blob(round_uid, digest)
+    except RefusedError as error:
+        if error.code is not Code.BLOB_UNKNOWN:
+            raise

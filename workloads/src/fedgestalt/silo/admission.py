@@ -29,7 +29,8 @@ class Admission:
         self._admitted: set[str] = set()
 
     def enrolled(self) -> None:
-        """The enrolment stands: a silo of the epoch says whom it admits."""
+        """The enrolment stands: a silo of the epoch says whom it admits. What was said in an earlier attempt is void."""
+        self._admitted.clear()
         if self._base.member:
             body = {"epoch": self._base.epoch, "newcomers": self._newcomers()}
             self._part.post(Kind.ADMIT, body)
@@ -63,6 +64,7 @@ class Admission:
 
     def _open(self, message: Message) -> None:
         if self._vault.get(self._base.epoch) is not None:
+            self._on_key()  # a restart came between the key and what it opens
             return
         sealed = message.body["sealed"].get(self._part.name, b"")
         try:

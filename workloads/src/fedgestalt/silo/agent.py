@@ -14,6 +14,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from fedgestalt.crypto.errors import CryptoError
 from fedgestalt.crypto.keys import Identity
 from fedgestalt.exchange.chain import FileChainState
 from fedgestalt.exchange.client import BoardClient, SiloTaskDocument
@@ -22,8 +23,10 @@ from fedgestalt.exchange.tokens import KeyCredential, Role
 from fedgestalt.exchange.view import BoardView
 from fedgestalt.secagg.messages import Message
 from fedgestalt.silo.config import SiteConfig
+from fedgestalt.silo.lock import SiteBusyError
 from fedgestalt.silo.round import RoundWork, TaskRefusal
 from fedgestalt.silo.vault import EpochVault
+from fedgestalt.silo.withdrawal import WithdrawalError, settle
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +34,8 @@ POLL_SECONDS = 20.0
 TICK_SECONDS = 0.1
 STATUS_SECONDS = 1.0
 RETRY_SECONDS = 2.0
+ASK_AGAIN_SECONDS = 10.0
+SETTLE_SECONDS = 30.0
 
 
 class Agent:
@@ -44,7 +49,7 @@ class Agent:
         self._rounds: dict[str, RoundWork] = {}
         self._followed: set[str] = set()
         self._tasks: dict[str, SiloTaskDocument] = {}
-        self._refused: dict[str, tuple[str, str]] = {}
+        self._refused: dict[str, tuple[str, str, float]] = {}
         self._reported: dict[str, Mapping[str, Any]] = {}
         self._events: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
         self._stopping = threading.Event()
@@ -65,6 +70,7 @@ class Agent:
     def run(self) -> None:
         """Serve tasks until stopped."""
         threading.Thread(target=self._follow_tasks, name="tasks", daemon=True).start()
+        threading.Thread(target=self._settle_withdrawals, name="withdrawals", daemon=True).start()
         next_report = 0.0
         while not self._stopping.is_set():
             try:
@@ -119,13 +125,22 @@ class Agent:
     def _offer(self, document: SiloTaskDocument) -> None:
         spec = document.spec
         work = self._rounds[spec["roundUID"]]
-        if work.finished or document.name in self._refused:
+        if work.finished or self._still_refused(document.name):
             return
         try:
             work.on_task(spec["kind"], spec["digest"], spec["attempt"])
         except TaskRefusal as refusal:
             log.warning("refused: %s: %s", refusal.reason, refusal)
-            self._refused[document.name] = (refusal.reason, str(refusal))
+            self._refused[document.name] = (refusal.reason, str(refusal), time.monotonic())
+        else:
+            self._refused.pop(document.name, None)
+
+    def _still_refused(self, name: str) -> bool:
+        """A refusal stands; but a release that was missing may come, while an earlier round is still being followed."""
+        if name not in self._refused:
+            return False
+        reason, _, since = self._refused[name]
+        return reason != "ReleaseMissing" or time.monotonic() - since < ASK_AGAIN_SECONDS
 
     def _report(self) -> None:
         """Tell the hub where the tasks stand, when something changed."""
@@ -134,7 +149,7 @@ class Agent:
             if work.dormant:
                 continue
             if name in self._refused:
-                reason, message = self._refused[name]
+                reason, message, _ = self._refused[name]
                 status: Mapping[str, Any] = {"phase": "Failed", "reason": reason, "message": message}
             else:
                 status = work.task_status(document.spec["kind"])
@@ -147,6 +162,14 @@ class Agent:
                 self._reported[name] = status
 
     # ------------------------------------------------------------------ threads that wait
+
+    def _settle_withdrawals(self) -> None:
+        """Withdrawals that the hub has not acknowledged are said again, until it has."""
+        while not self._stopping.wait(SETTLE_SECONDS):
+            try:
+                settle(self._site)
+            except (WithdrawalError, SiteBusyError, CryptoError, OSError) as error:
+                log.warning("withdrawals: %s", error)
 
     def _follow_tasks(self) -> None:
         client = self._connect("tasks-poll")

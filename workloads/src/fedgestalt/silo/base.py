@@ -55,8 +55,8 @@ class Base:
 
     @property
     def silos(self) -> tuple[str, ...]:
-        """The silos of its epoch."""
-        return tuple(sorted(self.manifest["roster"]))
+        """The silos of its epoch: those whose rows showed that they hold its extractor and its key."""
+        return tuple(sorted(self.manifest["rows"]))
 
     @property
     def bundle(self) -> Path:
@@ -114,7 +114,9 @@ def load_base(
             stored = ReleaseStore(store).get(digest)
         except StoreError as error:
             raise BaseError("ReleaseMissing", f"this site has lost release {digest[:12]}") from error
-        return Base(digest, json.loads(stored.read(_MANIFEST)), stored.folder, member=True)
+        base = Base(digest, json.loads(stored.read(_MANIFEST)), stored.folder, member=True)
+        _check_named(base, computation, store)
+        return base
     folder = private_directory(work / "base")
     round_uid = computation["round"]
     manifest = _fetched(board, round_uid, digest, folder / _MANIFEST)
@@ -127,6 +129,24 @@ def load_base(
     except VerificationError as error:
         raise BaseError("ReleaseUnverified", str(error)) from error
     return Base(digest, content, folder, member=False)
+
+
+def _check_named(base: Base, computation: Mapping[str, Any], store: Path) -> None:
+    """A hub must not put other names, keys or an older state of the epoch under a release that this silo knows."""
+    named, roster = computation["base"], base.manifest["roster"]
+    if named["epoch"] != base.manifest["epoch"] or tuple(named["silos"]) != base.silos:
+        raise BaseError("ReleaseUnverified", "the computation says of the base what its manifest does not")
+    for silo, identity in computation["silos"].items():
+        if silo in base.silos and roster[silo]["identity"] != identity:
+            raise BaseError("ReleaseUnverified", f"{silo} has another identity than in the release")
+    if computation["spec"]["operation"] != "Adopt":
+        return
+    for later in ReleaseStore(store).list()[0]:
+        if base.digest in later.manifest.parents and later.manifest.epoch == base.manifest["epoch"]:
+            raise BaseError(
+                "ReleaseSuperseded",
+                f"release {later.digest[:12]} continues it in the same epoch: adopt that one",
+            )
 
 
 def _fetched(board: Board, round_uid: str, digest: str, path: Path) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Collection
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 
 class CohortUnreadableError(Exception):
@@ -24,7 +24,9 @@ def training_photos(cohort: Path, trained: Collection[str], excluded: Collection
     try:
         with path.open(newline="") as file:
             return sum(
-                row["role"] == "train" and row["syndrome"] in known and row["image"] not in excluded
+                row["role"] == "train"
+                and row["syndrome"] in known
+                and str(PurePosixPath(row["image"].strip())) not in excluded
                 for row in csv.DictReader(file)
             )
     except OSError as error:

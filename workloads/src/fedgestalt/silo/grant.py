@@ -30,7 +30,7 @@ class Grant:
     peers: frozenset[str]
     min_silos: int
     not_after: float
-    max_communication_rounds: int | None
+    bounds: Mapping[str, int]
     revoked: bool
 
     def mismatches(
@@ -58,15 +58,32 @@ class Grant:
             problems.append(
                 f"QuorumTooSmall: minSilos {spec['quorum']['minSilos']} is below the grant's {self.min_silos}"
             )
-        rounds = spec.get("training", {}).get("communicationRounds", 0)
-        if self.max_communication_rounds is not None and rounds > self.max_communication_rounds:
-            problems.append(f"BoundExceeded: communicationRounds {rounds} > {self.max_communication_rounds}")
+        asked = _asked(spec.get("training", {}))
+        problems.extend(
+            f"BoundExceeded: {name} {asked[name]} > {most}"
+            for name, most in sorted(self.bounds.items())
+            if asked[name] > most
+        )
         problems.extend(
             f"PeerNotGranted: {name}"
             for name, identity in sorted(computation["silos"].items())
             if name != silo and fingerprint(bytes.fromhex(identity)).hex() not in self.peers
         )
         return problems
+
+
+_FIELDS = {"hub", "operations", "purposes", "dataset", "peers", "minSilos", "notAfter", "bounds", "revoked"}
+
+
+def _asked(training: Mapping[str, Any]) -> dict[str, int]:
+    """What a training section asks of a site, by the names of a grant's bounds."""
+    members = training.get("members", ())
+    return {
+        "members": len(members),
+        "communicationRounds": training.get("communicationRounds", 0),
+        "localEpochs": training.get("localEpochs", 0),
+        "maxSteps": max((member.get("maxSteps", 0) for member in members), default=0),
+    }
 
 
 def load_grant(path: Path) -> Grant:
@@ -87,6 +104,13 @@ def load_grant(path: Path) -> Grant:
         if isinstance(not_after, str):
             not_after = datetime.fromisoformat(not_after)
         bounds = spec.get("bounds", {})
+        # A condition that is not checked here must not look as if it were.
+        unchecked = [f"spec.{name}" for name in sorted(spec.keys() - _FIELDS)]
+        unchecked += [f"spec.bounds.{name}" for name in sorted(bounds.keys() - _asked({}).keys())]
+        if unchecked:
+            raise GrantError(
+                f"{path}: {', '.join(unchecked)}: this version does not check it, so the grant is not used; remove it"
+            )
         return Grant(
             hub=spec["hub"],
             operations=frozenset(spec["operations"]),
@@ -95,7 +119,7 @@ def load_grant(path: Path) -> Grant:
             peers=frozenset(spec["peers"]),
             min_silos=int(spec["minSilos"]),
             not_after=not_after.timestamp(),
-            max_communication_rounds=bounds.get("communicationRounds"),
+            bounds={name: int(most) for name, most in bounds.items()},
             revoked=bool(spec.get("revoked", False)),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:

@@ -61,6 +61,10 @@ class Outbox:
             self._board.upload(round_uid, digest, self._spool.path(digest))
             self._store.put(f"uploaded/{digest}", b"1")
 
+    def holds(self, slot: Slot) -> bool:
+        """Whether a message of ``slot`` was written down, before or after a restart."""
+        return self._store.get(_key(slot)) is not None
+
     def resend(self, slot: Slot) -> bool:
         """Send what was written down for ``slot`` before a restart; False if nothing was."""
         data = self._store.get(_key(slot))

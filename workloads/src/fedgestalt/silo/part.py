@@ -35,7 +35,7 @@ from fedgestalt.secagg.effects import (
     Void,
 )
 from fedgestalt.secagg.errors import BoundExceededError, NonFiniteError, SpoolLostError
-from fedgestalt.secagg.messages import FaultReason, Kind, Message
+from fedgestalt.secagg.messages import FaultReason, Kind, Message, Slot
 from fedgestalt.secagg.quantise import dequantise, quantise, two_significant_bits
 from fedgestalt.secagg.session import SiloSession
 from fedgestalt.silo.models import GlobalModel, ModelStore
@@ -157,6 +157,21 @@ class RoundPart:
             message = self.session.message(kind, body, blobs=digests)
             if not self._outbox.resend(message.slot):
                 self._outbox.post_with_blobs(message, *blobs)
+
+    def posted(self, kind: Kind) -> bool:
+        """Whether this silo wrote its message of a kind in the current enrolment, before or after a restart."""
+        session = self.session
+        return self._outbox.holds(
+            Slot(session.computation.round, session.enrolment_number, "", 0, 0, kind, self.name)
+        )
+
+    def resend(self, kind: Kind) -> None:
+        """Send again what :meth:`posted` says was written, with its blobs."""
+        with self._changed:
+            session = self.session
+            self._outbox.resend(
+                Slot(session.computation.round, session.enrolment_number, "", 0, 0, kind, self.name)
+            )
 
     def fault(self, reason: FaultReason, detail: str, member: str = "", t: int = 0) -> None:
         """Tell the hub why this silo cannot go on. ``detail`` must hold no data."""

@@ -13,11 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedgestalt.crypto.encoding import encode as canonical
+from fedgestalt.crypto.errors import SealError
 from fedgestalt.crypto.keys import Purpose
-from fedgestalt.evaluation import summarise
+from fedgestalt.evaluation import EvaluationError, summarise
 from fedgestalt.files import private_directory, write_atomic
-from fedgestalt.flake import SiloRows
+from fedgestalt.flake import FlakeError, SiloRows
 from fedgestalt.lineage import ReleaseStore, collect
+from fedgestalt.secagg.errors import SessionError
 from fedgestalt.secagg.messages import RELEASE_PREFIX, FaultReason, Kind, Message
 from fedgestalt.silo.base import Base
 from fedgestalt.silo.bundle import bundle_digest, seal_bundle
@@ -29,7 +31,7 @@ from fedgestalt.silo.outbox import Board
 from fedgestalt.silo.part import EVALUATION, RoundPart
 from fedgestalt.silo.spool import Spool
 from fedgestalt.silo.vault import EpochVault
-from fedgestalt.silo.withdrawal import withdrawn_photos
+from fedgestalt.silo.withdrawal import shrink, withdrawn_photos
 
 log = logging.getLogger(__name__)
 _OWN_SCORE = "own-score.json"
@@ -83,7 +85,12 @@ class Results:
 
     def rows(self, embeddings: NDArray[np.float64], rows: Sequence[Mapping[str, Any]]) -> None:
         """The encoder's embeddings: masked, spooled, announced, sent, with the bundle that they were made by."""
-        part, key = self._part, self._vault.subkey(self.epoch, Purpose.BUNDLE)
+        part = self._part
+        if part.posted(Kind.ROWS):
+            # What was announced is what counts, whatever was withdrawn since: its handles and cases are on the disk.
+            part.resend(Kind.ROWS)
+            return
+        key = self._vault.subkey(self.epoch, Purpose.BUNDLE)
         sealed = seal_bundle(self.bundle, key, self.epoch)
         with part.lock:
             width = self._computation["spec"].get("kernel", {}).get("width")
@@ -103,7 +110,18 @@ class Results:
             part.post(Kind.ROWS, body, data, sealed)
 
     def score(self, message: Message, own_rows: Message | None) -> None:
-        """The kernel's answer: scored, and added to the secure sum; a newcomer keeps its score to itself."""
+        """The kernel's answer: scored, and added to the secure sum; a newcomer keeps its score to itself.
+
+        An answer that cannot be read or scored is the hub's fault, which this silo states instead of dying of it.
+        """
+        try:
+            self._score(message, own_rows)
+        except (SealError, FlakeError, EvaluationError, KeyError, ValueError) as error:
+            self._part.fault(
+                FaultReason.CHECK_FAILED, f"the rankings cannot be scored: {type(error).__name__}"
+            )
+
+    def _score(self, message: Message, own_rows: Message | None) -> None:
         part, mine = self._part, message.body["owners"].get(self._site.name)
         if not self.adopting:
             base = hashlib.sha256(b"fedgestalt/rankings/v1" + canonical(dict(message.body))).digest()
@@ -132,7 +150,18 @@ class Results:
     def sign(self, message: Message, messages: Sequence[Message]) -> None:
         """Sign the manifest if it says what this silo knows."""
         part, digest = self._part, message.body["digest"]
-        manifest = json.loads(self._board.download(part.session.computation.round, digest.hex()))
+        try:
+            manifest = json.loads(self._board.download(part.session.computation.round, digest.hex()))
+            wrong = self._disagreements(manifest, messages)
+        except (SessionError, ValueError, KeyError, TypeError, AttributeError, StopIteration) as error:
+            wrong = [f"its form ({type(error).__name__})"]
+        if wrong:
+            part.fault(FaultReason.MODEL_MISMATCH, f"the manifest differs in {', '.join(wrong)}")
+            return
+        part.post(Kind.SIGN, {"digest": digest, "signature": part.session.sign(RELEASE_PREFIX + digest)})
+
+    def _disagreements(self, manifest: Mapping[str, Any], messages: Sequence[Message]) -> list[str]:
+        part = self._part
         trained = (
             {}
             if self.adopting or self._computation["spec"]["operation"] != "Train"
@@ -142,7 +171,7 @@ class Results:
                 if (model := self._models.get(member.name)) is not None
             }
         )
-        wrong = disagreements(
+        return disagreements(
             manifest,
             computation=self._computation,
             session=part.session,
@@ -152,10 +181,6 @@ class Results:
             base=self._base,
             messages=messages,
         )
-        if wrong:
-            part.fault(FaultReason.MODEL_MISMATCH, f"the manifest differs in {', '.join(wrong)}")
-            return
-        part.post(Kind.SIGN, {"digest": digest, "signature": part.session.sign(RELEASE_PREFIX + digest)})
 
     def keep(self, messages: Sequence[Message]) -> None:
         """The round is released: keep what this hospital needs of it, beyond the round.
@@ -168,6 +193,10 @@ class Results:
         released = next(m for m in messages if m.slot.kind is Kind.RELEASED)
         digest: str = released.body["digest"].hex()
         manifest = self._board.download(self._part.session.computation.round, digest)
+        named = json.loads(manifest)["bundle"]["plain"]
+        if f"sha256:{bundle_digest(self.bundle).hex()}" != named:
+            log.error("the release has another extractor than this silo; it can adopt it in another round")
+            return
         release = {
             "digest": digest,
             "epoch": self.epoch.hex(),
@@ -194,7 +223,8 @@ class Results:
             files[_OWN_SCORE] = self._directory / _OWN_SCORE
         if self._base is not None and not self._base.member:
             files["parent.json"] = self._base.folder / "manifest.json"
-        ReleaseStore(self._site.releases).put(manifest, self._frozen, collect(messages), files=files)
+        stored = ReleaseStore(self._site.releases).put(manifest, self._frozen, collect(messages), files=files)
+        shrink(self._site, stored.folder)
         log.info("release %s is kept in %s", digest[:12], self._site.releases.name)
 
     # ------------------------------------------------------------------

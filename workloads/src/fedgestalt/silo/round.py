@@ -10,11 +10,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fedgestalt.crypto.encoding import encode as canonical
-from fedgestalt.crypto.errors import SignatureError
+from fedgestalt.crypto.errors import SealError, SignatureError
 from fedgestalt.crypto.keys import Identity
+from fedgestalt.exchange.errors import ExchangeError
 from fedgestalt.files import private_directory, write_atomic
 from fedgestalt.secagg.computation import Computation
-from fedgestalt.secagg.messages import FaultReason, Kind, Message
+from fedgestalt.secagg.messages import FaultReason, Kind, Message, verify
 from fedgestalt.silo.admission import Admission
 from fedgestalt.silo.base import Base, BaseError, load_base
 from fedgestalt.silo.config import SiteConfig
@@ -37,6 +38,7 @@ from fedgestalt.training.parsing import parse_training
 log = logging.getLogger(__name__)
 
 DELEGATION_SECONDS = 7 * 86400
+RETRY_SECONDS = 2.0
 
 _FAULT_OF_EXIT = {
     ExitCode.WEIGHTS_MISSING: FaultReason.INITIAL_WEIGHTS_MISSING,
@@ -60,6 +62,9 @@ class RoundWork:
         self._outbox = Outbox(board, self._store, self._spool)
         self._models = ModelStore(self._directory / "models")
         self._log: list[Message] = []
+        """Everything on the board, believed or not: what a new attempt is replayed from."""
+        self._believed: list[Message] = []
+        """The computation and the messages of this attempt whose signatures hold."""
         self._part: RoundPart | None = None
         self._computation: Mapping[str, Any] | None = None
         self._vocabulary: Mapping[str, Sequence[str]] = {}
@@ -73,6 +78,7 @@ class RoundWork:
         self._rewound = False
         # Its secrets are deleted, so a finished round is never taken up again, whatever is asked.
         self.finished = self.dormant = (self._directory / "finished").exists()
+        self._base_wanted, self._not_before = False, 0.0
         if self.finished:
             self._store.delete(f"secagg/{round_uid}/")  # a kill may have come in between
 
@@ -95,8 +101,17 @@ class RoundWork:
             return
         if first.body["digest"].hex() != digest:
             raise RuntimeError("the task and the board name different computations")
-        if self._part is None:
-            self._part = self._make_part(first)
+        try:
+            verify(first, self._site.hub_key)
+            if self._part is None:
+                self._part = self._make_part(first)
+        except SignatureError as error:
+            self._attempt -= 1
+            raise TaskRefusal("HubNotBelieved", str(error)) from error
+        except TaskRefusal:
+            self._attempt -= 1  # may be asked again: a lost release may come back
+            raise
+        self._believed = [first]
         self._part.enrol(self._attempt)
         for message in list(self._log):
             if message.slot.enrolment == self._attempt:
@@ -107,8 +122,13 @@ class RoundWork:
         computation = Computation.parse(data)
         self._computation = json.loads(data)
         spec = self._computation["spec"]
-        self._check_grant(self._computation)
+        # What was granted once stays so for the round: the steward revokes, a restart does not.
+        granted = self._store.get("granted")
+        if granted != computation.digest:
+            self._check_grant(self._computation)
         self._base = self._load_base(first)
+        if granted is None:
+            self._store.put("granted", computation.digest)
         vocabulary = self._board.download(self.uid, spec["vocabulary"]["digest"].removeprefix("sha256:"))
         self._vocabulary = json.loads(vocabulary)
         cohort = self._site.datasets[spec["dataset"]]
@@ -118,13 +138,13 @@ class RoundWork:
             identity=self._identity,
             computation=computation,
             training=parse_training(spec["training"]),
-            weight=silo_weight(photos),
+            weight=first_seen(self._store, "weight", silo_weight(photos)),
             store=self._store,
             models=self._models,
             outbox=self._outbox,
             board=self._board,
             hub_key=self._site.hub_key,
-            not_after=int(first_seen(self._store, "started")) + DELEGATION_SECONDS,
+            not_after=first_seen(self._store, "started", int(time.time())) + DELEGATION_SECONDS,
         )
         self._results = Results(
             self._site,
@@ -166,17 +186,34 @@ class RoundWork:
         key = self._part.session.fresh_epoch
         if key is not None:
             self._vault.put(self._part.session.h, key)
-        if self._admission is not None:
-            self._admission.enrolled()
+        if self._admission is None or self._computation is None:
+            return
+        if not self._part.posted(Kind.ADMIT):
+            try:
+                self._check_grant(self._computation)  # once more: whom it admits, a silo cannot put out again
+            except TaskRefusal as refusal:
+                self._part.fault(FaultReason.GRANT_MISMATCH, str(refusal))
+                return
+        self._admission.enrolled()
 
     def _open_base(self) -> None:
-        """A newcomer got the epoch's key."""
+        """A newcomer got the epoch's key: the bundle is fetched from the main loop, as often as it takes."""
+        self._base_wanted = True
+
+    def _fetch_base(self) -> None:
+        if not self._base_wanted or time.monotonic() < self._not_before:
+            return
         assert self._base is not None
         assert self._part is not None
+        self._not_before = time.monotonic() + RETRY_SECONDS
         try:
             self._base.open(self._board, self.uid, self._vault)
-        except BaseError as error:
+        except ExchangeError as error:
+            log.warning("the release's extractor: %s", error)
+            return
+        except (BaseError, SealError) as error:
             self._part.fault(FaultReason.MODEL_MISMATCH, str(error))
+        self._base_wanted = False
 
     def _check_grant(self, computation: Mapping[str, Any]) -> None:
         try:
@@ -209,34 +246,31 @@ class RoundWork:
         assert self._part is not None
         part = self._part
         part.on_message(message)
-        kind = message.slot.kind
-        assert self._results is not None
-        if kind in (Kind.ADMIT, Kind.WELCOME) and self._admission is not None:
-            self._admit(message)
-        elif kind == Kind.RANKINGS:
-            self._results.score(message, self._own_rows())
-        elif kind == Kind.MANIFEST:
-            self._results.sign(message, self._log)
-        elif kind == Kind.RELEASED:
-            self._results.keep(self._log)
-            self._finish()
-        elif kind == Kind.FAILED:
-            self._finish()
-
-    def _admit(self, message: Message) -> None:
-        assert self._part is not None
-        assert self._admission is not None
         try:
-            self._part.session.verify(message)
+            part.session.verify(message)
         except SignatureError as error:
             log.warning("not believed: %s", error)
             return
-        with self._part.lock:
-            self._admission.on_message(message)
+        self._believed.append(message)
+        kind, results = message.slot.kind, self._results
+        assert results is not None
+        if kind in (Kind.RELEASED, Kind.FAILED):
+            if kind == Kind.RELEASED and part.session.enrolled:
+                results.keep(self._believed)
+            self._finish()
+        elif not part.session.enrolled:
+            return  # not of this roster: nothing of what follows is this silo's business
+        elif kind in (Kind.ADMIT, Kind.WELCOME) and self._admission is not None:
+            with part.lock:
+                self._admission.on_message(message)
+        elif kind == Kind.RANKINGS:
+            results.score(message, self._own_rows())
+        elif kind == Kind.MANIFEST:
+            results.sign(message, self._believed)
 
     def _own_rows(self) -> Message | None:
-        own = (m for m in self._log if m.slot.kind == Kind.ROWS and m.slot.sender == self._site.name)
-        return next((m for m in own if m.slot.enrolment == self._attempt), None)
+        own = (m for m in self._believed if m.slot.kind == Kind.ROWS and m.slot.sender == self._site.name)
+        return next(own, None)
 
     def rewound(self, detail: str) -> None:
         """The board was set back: this silo takes no further part in the enrolment.
@@ -290,7 +324,8 @@ class RoundWork:
         )
 
     def poll(self) -> None:
-        """Watch the processes."""
+        """Watch the processes, and fetch what is missing."""
+        self._fetch_base()
         for workload in self._workloads.values():
             workload.poll(self._workload_failed)
 
@@ -343,6 +378,7 @@ class RoundWork:
         # In this order: a round that lost its secrets and does not know that it is over could not be taken up again.
         write_atomic(self._directory / "finished", b"")
         self._part.session.close()
+        self._store.delete(f"secagg/{self.uid}/")  # of attempts that came to nothing as well
 
     def stop(self) -> None:
         """End the processes and the link; everything goes on after a restart."""
@@ -361,11 +397,10 @@ class TaskRefusal(Exception):  # noqa: N818 - the site's answer, not an error of
         self.reason = reason
 
 
-def first_seen(store: DiskStore, key: str) -> float:
-    """A time that is written down once, so that a restarted agent derives the same statements from it."""
+def first_seen(store: DiskStore, key: str, value: int) -> int:
+    """A number that is written down once, so that a restarted agent derives the same statements from it."""
     known = store.get(key)
     if known is None:
-        store.put(key, str(int(time.time())).encode())
-        known = store.get(key)
-    assert known is not None
-    return float(known)
+        store.put(key, str(value).encode())
+        return value
+    return int(known)

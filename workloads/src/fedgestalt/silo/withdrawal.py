@@ -10,9 +10,10 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterable
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
@@ -20,11 +21,14 @@ from fedgestalt.crypto.keys import Identity
 from fedgestalt.exchange.epochs.client import EpochClient
 from fedgestalt.exchange.errors import Code, ExchangeError, RefusedError
 from fedgestalt.exchange.tokens import KeyCredential, Role
-from fedgestalt.files import write_atomic
+from fedgestalt.files import private_directory, write_atomic
 from fedgestalt.silo.config import SiteConfig
+from fedgestalt.silo.lock import site_lock
 from fedgestalt.silo.matching import GALLERY, HANDLES
 
-_EPOCH = "epoch.json"
+_EPOCH, _SAID = "epoch.json", "withdrawn-said.json"
+_OPENING_SECONDS = 86_400.0
+_AGAIN = "the case is out of use here, but the hub does not know yet ({}). Call withdraw again; the agent tries as well."
 
 
 class WithdrawalError(Exception):
@@ -60,64 +64,117 @@ def withdraw(site: SiteConfig, case: str, *, deadline: float = 30.0) -> Withdraw
         deadline: seconds that one call of the hub may take.
 
     Raises:
-        WithdrawalError: no cohort of the site lists the case, or the hub does not answer.
+        WithdrawalError: the site knows no such case, or the hub does not answer.
     """
-    photos = _photos_of(site, case)
-    if not photos:
-        raise WithdrawalError(
-            f"no cohort of {site.name} lists a patient or photo {case!r}; give the name that manifest.csv has"
-        )
-    known = withdrawn_photos(site) | photos
-    write_atomic(site.withdrawn, json.dumps({"photos": sorted(known)}, indent=2).encode())
-    handles: dict[str, set[bytes]] = {}
-    folders: dict[str, list[Path]] = {}
-    for folder in sorted(site.releases.glob("[0-9a-f]*")):
-        about = json.loads((folder / "release.json").read_text())
-        names: dict[str, str] = (
-            json.loads((folder / HANDLES).read_text()) if (folder / HANDLES).exists() else {}
-        )
-        found = {bytes.fromhex(names[photo]) for photo in photos if photo in names}
-        if found:
-            handles.setdefault(about["epoch"], set()).update(found)
-            folders.setdefault(about["epoch"], []).append(folder)
-            _shrink(folder / GALLERY, found)
-    rows, releases = 0, list[str]()
-    for epoch, gone in sorted(handles.items()):
-        rows += _tell(site, epoch, gone, folders[epoch], deadline)
-        releases += [folder.name for folder in folders[epoch]]
+    with site_lock(private_directory(site.directory / "withdrawals")):
+        photos = _photos_of(site, case)
+        if not photos:
+            raise WithdrawalError(
+                f"no cohort or release of {site.name} has a patient or photo {case!r}; give the name that manifest.csv has"
+            )
+        known = withdrawn_photos(site) | photos
+        write_atomic(site.withdrawn, json.dumps({"photos": sorted(known)}, indent=2).encode())
+        rows, releases = 0, list[str]()
+        for epoch, folders in _epochs(site).items():
+            touched = [folder for folder in folders if shrink(site, folder) or photos & _names(folder)]
+            if touched:
+                rows += _tell(site, epoch, touched, deadline)
+                releases += [folder.name for folder in touched]
     return Withdrawn(tuple(sorted(photos)), rows, tuple(releases))
 
 
+def settle(site: SiteConfig, *, deadline: float = 30.0) -> None:
+    """Tell the hub of withdrawals that it has not acknowledged: one that was made while a round was on its way.
+
+    Raises:
+        WithdrawalError: the hub does not answer; call again later.
+    """
+    if not withdrawn_photos(site):
+        return
+    with site_lock(private_directory(site.directory / "withdrawals")):
+        for epoch, folders in _epochs(site).items():
+            waiting = [folder for folder in folders if _unsaid(site, folder)]
+            if waiting:
+                _tell(site, epoch, waiting, deadline)
+
+
+def shrink(site: SiteConfig, folder: Path) -> bool:
+    """Take withdrawn cases out of a release's gallery at this site; whether there were any."""
+    gone, path = withdrawn_photos(site), folder / GALLERY
+    if not gone or not path.exists():
+        return False
+    with np.load(path, allow_pickle=False) as file:
+        arrays = {name: file[name] for name in file.files}
+    keep = [i for i, photo in enumerate(arrays["photos"]) if str(photo) not in gone]
+    if len(keep) == len(arrays["photos"]):
+        return False
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, allow_pickle=False, **{name: array[keep] for name, array in arrays.items()})
+    write_atomic(path, buffer.getvalue())
+    return True
+
+
 def _photos_of(site: SiteConfig, case: str) -> set[str]:
+    """Photos of a case in the cohorts, and in releases for one whom the cohort lists no more."""
     found = set[str]()
     for cohort in site.datasets.values():
         try:
             with (cohort / "manifest.csv").open(newline="") as file:
-                rows = [row for row in csv.DictReader(file) if case in (row["patient"], row["image"])]
+                for row in csv.DictReader(file):
+                    image = manifest_name(row["image"])
+                    if case in (row["patient"].strip(), row["image"], image):
+                        found.add(image)
         except (OSError, KeyError) as error:
             raise WithdrawalError(f"{cohort / 'manifest.csv'}: cannot be read ({error})") from error
-        found.update(row["image"] for row in rows)
+    for folder in _folders(site):
+        if (folder / GALLERY).exists():
+            with np.load(folder / GALLERY, allow_pickle=False) as file:
+                pairs = zip(file["photos"].tolist(), file["patients"].tolist(), strict=True)
+                found.update(photo for photo, patient in pairs if case in (photo, patient))
+        found.update({case} & _names(folder))
     return found
 
 
-def _shrink(path: Path, handles: set[bytes]) -> None:
-    """Take cases out of a gallery file."""
-    if not path.exists():
-        return
-    with np.load(path, allow_pickle=False) as file:
-        arrays = {name: file[name] for name in file.files}
-    keep = [i for i, handle in enumerate(arrays["handles"]) if handle.tobytes() not in handles]
-    if len(keep) == len(arrays["handles"]):
-        return
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, allow_pickle=False, **{name: array[keep] for name, array in arrays.items()})
-    write_atomic(path, buffer.getvalue())
+def manifest_name(image: str) -> str:
+    """A photo as releases and trainers name it, whichever way the manifest writes the path."""
+    return str(PurePosixPath(image.strip()))
 
 
-def _tell(
-    site: SiteConfig, epoch: str, handles: Iterable[bytes], folders: Iterable[Path], deadline: float
-) -> int:
+def _folders(site: SiteConfig) -> list[Path]:
+    return sorted(path.parent for path in site.releases.glob("[0-9a-f]*/release.json"))
+
+
+def _epochs(site: SiteConfig) -> dict[str, list[Path]]:
+    """Folders of the site's releases by epoch."""
+    found: dict[str, list[Path]] = {}
+    for folder in _folders(site):
+        found.setdefault(json.loads((folder / "release.json").read_text())["epoch"], []).append(folder)
+    return found
+
+
+def _handles(folder: Path) -> dict[str, str]:
+    path = folder / HANDLES
+    names: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
+    return names
+
+
+def _names(folder: Path) -> set[str]:
+    """Photos that took part in a release's round."""
+    return set(_handles(folder))
+
+
+def _unsaid(site: SiteConfig, folder: Path) -> set[str]:
+    """Withdrawn photos of a release that the hub has not acknowledged."""
+    said = json.loads((folder / _SAID).read_text()) if (folder / _SAID).exists() else []
+    return set(withdrawn_photos(site) & _names(folder)) - set(said)
+
+
+def _tell(site: SiteConfig, epoch: str, folders: Sequence[Path], deadline: float) -> int:
     """Post the tombstones of one epoch and note beside its releases that it is due for rotation; rows that went."""
+    gone = withdrawn_photos(site)
+    handles = {
+        bytes.fromhex(h) for folder in folders for photo, h in _handles(folder).items() if photo in gone
+    }
     identity = Identity.load(site.identity_file)
     credential = KeyCredential(identity, Role.SILO, site.name, site.hub_key)
     try:
@@ -125,14 +182,20 @@ def _tell(
             rows = client.withdraw(epoch, site.name, handles, identity)
             status = client.status(epoch)
     except RefusedError as error:
-        if error.code in (Code.EPOCH_UNKNOWN, Code.NOT_IN_EPOCH):
-            return 0  # the epoch has ended, or this silo has departed from it: its rows are gone
-        raise WithdrawalError(f"the hub refused: {error}") from error
+        if error.code is Code.NOT_IN_EPOCH or (error.code is Code.EPOCH_UNKNOWN and _old(folders)):
+            return 0  # this silo has departed, or the epoch has ended: its rows are gone
+        raise WithdrawalError(_AGAIN.format(error)) from error
     except ExchangeError as error:
-        raise WithdrawalError(
-            f"the case is out of use here, but the hub does not know yet ({error}). Call withdraw again."
-        ) from error
+        raise WithdrawalError(_AGAIN.format(error)) from error
     due = [{"cause": str(d.cause), "silo": d.silo, "since": d.since} for d in status.rotation_due]
     for folder in folders:
         write_atomic(folder / _EPOCH, json.dumps({"rotationDue": due}).encode())
+        write_atomic(folder / _SAID, json.dumps(sorted(gone & _names(folder))).encode())
     return rows
+
+
+def _old(folders: Sequence[Path]) -> bool:
+    """Whether the hub has had a day to open the releases' epoch: until then it may be about to."""
+    return all(
+        time.time() - (folder / "release.json").stat().st_mtime > _OPENING_SECONDS for folder in folders
+    )
