@@ -12,7 +12,6 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -36,29 +35,20 @@ from fedgestalt.secagg.effects import (
 )
 from fedgestalt.secagg.errors import BoundExceededError, NonFiniteError, SpoolLostError
 from fedgestalt.secagg.messages import FaultReason, Kind, Message, Slot
-from fedgestalt.secagg.quantise import dequantise, quantise, two_significant_bits
+from fedgestalt.secagg.quantise import two_significant_bits
 from fedgestalt.secagg.session import SiloSession
 from fedgestalt.silo.models import GlobalModel, ModelStore
 from fedgestalt.silo.outbox import Board, Outbox
 from fedgestalt.silo.store import DiskStore
-from fedgestalt.training.bounds import update_bounds
+from fedgestalt.silo.updates import Updates
 from fedgestalt.training.config import TrainingConfig
 from fedgestalt.training.messages import BOUND_EXCEEDED, STOPPED, Aggregated, LinkRefusal
-from fedgestalt.training.strategies import build_strategy
 
 log = logging.getLogger(__name__)
 
 EVALUATION = "evaluation"
 # The longest that a trainer's request waits for the federation before it is told to stop and come again.
 PATIENCE_SECONDS = 6 * 3600.0
-
-
-@dataclass(frozen=True)
-class Vocabulary:
-    """The syndromes of a round, agreed by digest: those trained on and the rare ones, as CURIEs in ascending order."""
-
-    trained: tuple[str, ...]
-    rare: tuple[str, ...]
 
 
 class RoundPart:
@@ -83,7 +73,7 @@ class RoundPart:
         self._identity, self._computation, self._weight = identity, computation, weight
         self._store, self._models, self._outbox, self._board = store, models, outbox, board
         self._hub_key, self._not_after = hub_key, not_after
-        self._strategy = build_strategy(training.strategy)
+        self._maths = Updates(training)
         self._session: SiloSession | None = None
         self._changed = threading.Condition(threading.RLock())
         self._pending: dict[tuple[str, int], GlobalModel] = {}
@@ -308,17 +298,7 @@ class RoundPart:
         current = self._model(member)
         if current.t != t - 1:
             return
-        weights = self.session.weights
-        mean = dequantise(
-            effect.total,
-            self._scaled_bounds(member, t),
-            {name: tensor.shape for name, tensor in current.tensors.items()},
-            weight=sum(weights[name] for name in effect.survivors),
-            total_weight=sum(weights.values()),
-            n=len(self.session.roster),
-        )
-        tensors, strategy = self._strategy.step(current.tensors, mean, current.strategy)
-        new = GlobalModel(t, tensors, current.initial_hash, strategy, mean)
+        new = self._maths.step(self.session, effect, current, self._scale(member, t))
         self._pending[(member, t)] = new
         self._apply(self.session.confirm_model(member, t, bytes.fromhex(new.hash)))
 
@@ -366,15 +346,9 @@ class RoundPart:
                 return
 
     def _send(self, member: str, t: int) -> None:
-        session = self.session
+        scale, delta = self._scale(member, t), self._updates[(member, t)]
         try:
-            vector = quantise(
-                self._updates[(member, t)],
-                self._scaled_bounds(member, t),
-                weight=session.weights[self.name],
-                total_weight=sum(session.weights.values()),
-                n=len(session.roster),
-            )
+            vector = self._maths.encode(self.session, member, delta, self._model(member), scale)
         except NonFiniteError as error:
             self.fault(FaultReason.NON_FINITE, str(error), member, t)
             raise LinkRefusal(BOUND_EXCEEDED, str(error)) from error
@@ -382,14 +356,10 @@ class RoundPart:
             # Not the end: the hub answers with a retry at a wider bound for all, and the trainer goes on waiting.
             self.fault(FaultReason.BOUND_EXCEEDED, str(error), member, t)
             return
-        self.submit(member, t, vector, scale=self._tries.get((member, t), (1, 1))[1])
+        self.submit(member, t, vector, scale=scale)
 
-    def _scaled_bounds(self, member: str, t: int) -> dict[str, float]:
-        """The public bounds at the current try: the hub may have widened them for all."""
-        scale = self._tries.get((member, t), (1, 1))[1]
-        current = self._model(member)
-        bounds = update_bounds(self.training.member(member), current.tensors, current.previous or None)
-        return {name: scale * bound for name, bound in bounds.items()}
+    def _scale(self, member: str, t: int) -> int:
+        return self._tries.get((member, t), (1, 1))[1]
 
     def _end(self, why: str) -> None:
         self._ended = self._ended or why

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fedgestalt.crypto.encoding import encode as canonical
 from fedgestalt.crypto.errors import SealError, SignatureError
 from fedgestalt.crypto.keys import Identity
 from fedgestalt.exchange.errors import ExchangeError
@@ -21,31 +19,21 @@ from fedgestalt.silo.base import Base, BaseError, load_base
 from fedgestalt.silo.config import SiteConfig
 from fedgestalt.silo.counts import training_photos
 from fedgestalt.silo.grant import GrantError, load_grant
-from fedgestalt.silo.handler import Handler
 from fedgestalt.silo.models import ModelStore
 from fedgestalt.silo.outbox import Board, Outbox
 from fedgestalt.silo.part import RoundPart, silo_weight
 from fedgestalt.silo.results import Results
 from fedgestalt.silo.spool import Spool
 from fedgestalt.silo.store import DiskStore
-from fedgestalt.silo.trainer import Workload
 from fedgestalt.silo.vault import EpochVault
 from fedgestalt.silo.withdrawal import withdrawn_photos
-from fedgestalt.training.endpoint import TrainerEndpoint
-from fedgestalt.training.exit_codes import ExitCode
+from fedgestalt.silo.workloads import Workloads
 from fedgestalt.training.parsing import parse_training
 
 log = logging.getLogger(__name__)
 
 DELEGATION_SECONDS = 7 * 86400
 RETRY_SECONDS = 2.0
-
-_FAULT_OF_EXIT = {
-    ExitCode.WEIGHTS_MISSING: FaultReason.INITIAL_WEIGHTS_MISSING,
-    ExitCode.BAD_DATA: FaultReason.DATA_INVALID,
-    ExitCode.NON_FINITE: FaultReason.NON_FINITE,
-    ExitCode.BOUND_EXCEEDED: FaultReason.BOUND_EXCEEDED,
-}
 
 
 class RoundWork:
@@ -68,13 +56,11 @@ class RoundWork:
         self._part: RoundPart | None = None
         self._computation: Mapping[str, Any] | None = None
         self._vocabulary: Mapping[str, Sequence[str]] = {}
-        self._endpoint: TrainerEndpoint | None = None
-        self._workloads: dict[str, Workload] = {}
+        self._workloads: Workloads | None = None
         self._attempt = 0
         self._base: Base | None = None
         self._results: Results | None = None
         self._admission: Admission | None = None
-        self.progress: tuple[float, str] = (0.0, "")
         self._rewound = False
         # Its secrets are deleted, so a finished round is never taken up again, whatever is asked.
         self.finished = self.dormant = (self._directory / "finished").exists()
@@ -89,10 +75,8 @@ class RoundWork:
         if kind == "Enrol" and attempt > self._attempt:
             self._attempt = attempt
             self._enrol(digest)
-        elif kind == "Train" and attempt == self._attempt:
-            self._start("train")
-        elif kind == "Encode" and attempt == self._attempt:
-            self._start("encode")
+        elif kind in ("Train", "Encode") and attempt == self._attempt:
+            self._start(kind)
 
     def _enrol(self, digest: str) -> None:
         first = next((m for m in self._log if m.slot.kind == Kind.COMPUTATION), None)
@@ -157,6 +141,15 @@ class RoundWork:
             models=self._models,
             spool=self._spool,
             vault=self._vault,
+            directory=self._directory,
+        )
+        self._workloads = Workloads(
+            self._site,
+            part,
+            self._results,
+            spec=spec,
+            vocabulary=self._vocabulary,
+            start=None if self._base is None else self._base.bundle,
             directory=self._directory,
         )
         if self._results.adopting and self._base is not None:
@@ -283,72 +276,28 @@ class RoundWork:
 
     # ------------------------------------------------------------------ trainer and encoder
 
-    def _start(self, name: str) -> None:
-        if (
-            name in self._workloads
-            or self._part is None
-            or self._computation is None
-            or self._results is None
-        ):
+    def _start(self, task: str) -> None:
+        if self._workloads is None or self._results is None:
             return
-        if not self._results.bundle.exists() and self._admission is not None:
-            return  # the key is on its way; the task is offered again
-        spec = self._computation["spec"]
-        socket = self._site.directory / "link.sock"
-        if self._endpoint is None:
-            self._endpoint = TrainerEndpoint(
-                socket, Handler(self._part, self._results.rows, self._progressed)
-            )
-            self._endpoint.start()
-        task = {
-            "training": spec["training"],
-            "cohort": str(self._site.datasets[spec["dataset"]]),
-            "vocabulary": dict(self._vocabulary),
-            "socket": str(socket),
-            "seedFile": str(self._site.seed_file),
-            "roster": hashlib.sha256(canonical(list(self._part.session.roster))).hexdigest(),
-            "publicSeed": self._part.session.computation.digest.hex(),
-            "cache": str(self._site.work / "faces"),
-            "work": str(self._directory / name),
-            "bundle": str(self._results.bundle),
-            "excluded": sorted(withdrawn_photos(self._site)),
-            "start": str(self._base.bundle) if self._base is not None else None,
-        }
-        self._workloads[name] = Workload(
-            name,
-            task,
-            command=self._site.workload,
-            directory=private_directory(self._directory / name),
-            logs=self._directory / "logs",
-            threads=spec["training"]["resources"].get("threads", 1),
-        )
+        if (
+            self._results.bundle.exists() or self._admission is None
+        ):  # else the key is on its way: asked again
+            self._workloads.start(task)
 
     def poll(self) -> None:
         """Watch the processes, and fetch what is missing."""
         self._fetch_base()
-        for workload in self._workloads.values():
-            workload.poll(self._workload_failed)
-
-    def _workload_failed(self, code: int, tail: str) -> None:
-        assert self._part is not None
-        log.error("a workload failed with exit code %d:\n%s", code, tail)
-        reason = (
-            _FAULT_OF_EXIT.get(ExitCode(code), FaultReason.TRAINER_FAILED)
-            if code > 2
-            else FaultReason.TRAINER_FAILED
-        )
-        self._part.fault(reason, f"workload ended with exit code {code}")
+        if self._workloads is not None:
+            self._workloads.poll()
 
     def task_status(self, kind: str) -> dict[str, Any]:
         """What the hub may know of a task of this round."""
-        workload = self._workloads.get({"Train": "train", "Encode": "encode"}.get(kind, ""))
-        fraction, message = self.progress
         if self._rewound:
             said = "the board was set back behind what this silo saw of it"
             return {
                 "phase": "Failed",
                 "reason": FaultReason.BOARD_REWOUND,
-                "fraction": fraction,
+                "fraction": 0.0,
                 "message": said,
             }
         if kind == "Enrol":
@@ -358,16 +307,9 @@ class RoundWork:
                 "fraction": float(enrolled),
                 "message": "",
             }
-        if workload is None:
+        if self._workloads is None:
             return {"phase": "Pending", "fraction": 0.0, "message": ""}
-        if workload.failed is not None:
-            return {"phase": "Failed", "fraction": fraction, "message": f"exit code {workload.failed}"}
-        if workload.done:
-            return {"phase": "Succeeded", "fraction": 1.0, "message": ""}
-        return {"phase": "Running", "fraction": round(fraction, 2), "message": message}
-
-    def _progressed(self, fraction: float, message: str) -> None:
-        self.progress = (fraction, message)
+        return self._workloads.status(kind)
 
     def _finish(self) -> None:
         """The round is over: its secrets go, the epoch's stay."""
@@ -382,10 +324,8 @@ class RoundWork:
 
     def stop(self) -> None:
         """End the processes and the link; everything goes on after a restart."""
-        for workload in self._workloads.values():
-            workload.stop()
-        if self._endpoint is not None:
-            self._endpoint.close()
+        if self._workloads is not None:
+            self._workloads.stop()
         self._store.close()
 
 
