@@ -79,6 +79,14 @@ def seed_bytes(purpose: str, seed: int | None) -> bytes:
     return hashlib.sha256(f"fedgestalt/local-seed/v1|{seed}|{purpose}".encode()).digest()
 
 
+def _is_ours(grant: Path) -> bool:
+    """Whether this runner wrote a grant; one that cannot be read is somebody's, and the agent will say what is wrong."""
+    try:
+        return bool(yaml.safe_load(grant.read_text())["metadata"]["name"] == LOCAL_GRANT)
+    except (yaml.YAMLError, KeyError, TypeError):
+        return False
+
+
 def make_site(
     layout: Layout,
     name: str,
@@ -102,7 +110,7 @@ def make_site(
     """
     folder = private_directory(layout.silo(name))
     grant = folder / "grant.yaml"
-    if not grant.exists() or yaml.safe_load(grant.read_text())["metadata"]["name"] == LOCAL_GRANT:
+    if not grant.exists() or _is_ours(grant):
         document = {
             "apiVersion": "fedgestalt.org/v1alpha1",
             "kind": "ParticipationGrant",
