@@ -190,7 +190,12 @@ def test_the_watch_sees_environments_and_shared_memory(played: Played, tmp_path:
     shared = Path(f"/dev/shm/canary-{os.getpid()}")
     shared.write_text(secret)
     try:
-        with subprocess.Popen(["sleep", "60"], env={"SECRET": secret}) as process:
+        command = ["/bin/sh", "-c", "echo started; read line"]
+        with subprocess.Popen(
+            command, env={"SECRET": secret}, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        ) as process:
+            assert process.stdout is not None
+            process.stdout.readline()  # before it runs, its environment cannot be read
             watch.sample()
             process.kill()
     finally:

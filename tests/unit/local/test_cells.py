@@ -18,12 +18,12 @@ def test_a_plan_gives_cells_and_seeds(tmp_path: Path) -> None:
         written(
             tmp_path,
             "tier: tiny\nseeds: [3, 4]\ncells:\n"
-            "  - {split: near-uniform}\n  - {split: 'dirichlet:0.3', silos: 8, strategy: FedProx}\n",
+            "  - {split: near-uniform}\n  - {split: 'dirichlet:0.3', silos: 8, strategy: FedProx, rounds: 80}\n",
         )
     )
     assert plan.seeds == (3, 4)
-    assert plan.cells == (Cell("near-uniform", 4, "tiny"), Cell("dirichlet:0.3", 8, "tiny", "FedProx"))
-    assert [cell.name for cell in plan.cells] == ["near-uniform", "dirichlet-0.3-8-silos-fedprox"]
+    assert plan.cells == (Cell("near-uniform", 4, "tiny"), Cell("dirichlet:0.3", 8, "tiny", "FedProx", 80))
+    assert [cell.name for cell in plan.cells] == ["near-uniform", "dirichlet-0.3-8-silos-fedprox-80-rounds"]
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,8 @@ def test_a_plan_gives_cells_and_seeds(tmp_path: Path) -> None:
         ("cells: [{split: near-uniform, silos: 2}]", r"cells\[0\].silos: 2 silos"),
         ("cells: [{split: near-uniform, silos: four}]", r"cells\[0\].silos"),
         ("cells: [{split: near-uniform, strategy: FedSGD}]", "FedSGD"),
-        ("cells: [{split: near-uniform, rounds: 3}]", "rounds: unknown"),
+        ("cells: [{split: near-uniform, epochs: 3}]", "epochs: unknown"),
+        ("cells: [{split: near-uniform, rounds: 0}]", "rounds: expected a whole number"),
         ("cells: [{split: near-uniform}, {split: near-uniform}]", "listed twice"),
         ("seeds: [0, 0]\ncells: [{split: near-uniform}]", "seeds"),
         ("tier: huge\ncells: [{split: near-uniform}]", "tier"),

@@ -15,6 +15,13 @@ import click
 @click.option("--tier", type=click.Choice(["tiny", "demo", "full"]), default="demo", show_default=True)
 @click.option("--silos", type=click.IntRange(3, 64), default=4, show_default=True)
 @click.option(
+    "--rounds",
+    type=click.IntRange(1, 1000),
+    default=80,
+    show_default=True,
+    help="Communication rounds; a demonstration has 40, which its ten minutes allow and which leave all arms half trained.",
+)
+@click.option(
     "--plan",
     "plan_file",
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
@@ -32,6 +39,7 @@ def command(
     splits: tuple[str, ...],
     tier: str,
     silos: int,
+    rounds: int,
     plan_file: Path | None,
     out: Path,
 ) -> None:
@@ -65,7 +73,7 @@ def command(
 
     try:
         if plan_file is None:
-            plan = EvaluationPlan(tuple(Cell(split, silos, tier) for split in splits), seeds)
+            plan = EvaluationPlan(tuple(Cell(split, silos, tier, rounds=rounds) for split in splits), seeds)
         else:
             plan = load_plan(plan_file)
         pooled = run_study(out, cells=plan.cells, seeds=plan.seeds, report=report)

@@ -18,9 +18,12 @@ import yaml
 
 from fedgestalt.data.partition import Split, silo_names
 from fedgestalt.data.tiers import TIERS
+from fedgestalt.local.document import ROUNDS
 
 STRATEGIES: Final = ("FedAvg", "FedProx", "FedAvgM", "FedAdam")
+MOST_ROUNDS: Final = 1000
 _MOST_CELLS: Final = 256
+_CELL_FIELDS: Final = ("split", "silos", "strategy", "rounds")
 
 
 class PlanError(Exception):
@@ -35,6 +38,7 @@ class Cell:
     silos: int = 4
     tier: str = "demo"
     strategy: str = ""
+    rounds: int = ROUNDS
 
     @property
     def name(self) -> str:
@@ -44,6 +48,8 @@ class Cell:
             parts.append(f"{self.silos}-silos")
         if self.strategy:
             parts.append(self.strategy.lower())
+        if self.rounds != ROUNDS:
+            parts.append(f"{self.rounds}-rounds")
         return "-".join(parts)
 
 
@@ -83,7 +89,8 @@ def load_plan(path: Path) -> EvaluationPlan:
             found = _cell_problems(item)
             problems += [f"cells[{i}].{problem}" for problem in found]
             if not found:
-                cells.append(Cell(item["split"], item.get("silos", 4), str(tier), item.get("strategy", "")))
+                chosen = {name: item[name] for name in ("silos", "strategy", "rounds") if name in item}
+                cells.append(Cell(item["split"], tier=str(tier), **chosen))
         names = [cell.name for cell in cells]
         problems += [f"cells: {name} is listed twice" for name in sorted(set(names)) if names.count(name) > 1]
     if problems:
@@ -104,7 +111,10 @@ def _numbers(value: Any) -> bool:
 def _cell_problems(item: Any) -> list[str]:
     if not isinstance(item, Mapping) or "split" not in item:
         return ["split: missing; write near-uniform, non-overlapping or dirichlet:A"]
-    problems = [f"{field}: unknown" for field in item if field not in ("split", "silos", "strategy")]
+    problems = [f"{field}: unknown" for field in item if field not in _CELL_FIELDS]
+    rounds = item.get("rounds", ROUNDS)
+    if type(rounds) is not int or not 1 <= rounds <= MOST_ROUNDS:
+        problems.append(f"rounds: expected a whole number from 1 to {MOST_ROUNDS}")
     try:
         Split.parse(str(item["split"]))
     except ValueError as error:

@@ -22,7 +22,7 @@ from fedgestalt.data.federation import VOCABULARY, load_federation, make_federat
 from fedgestalt.data.partition import Split, silo_names
 from fedgestalt.evaluation import EvaluationTable
 from fedgestalt.files import write_atomic
-from fedgestalt.local.document import demo_round
+from fedgestalt.local.document import ROUNDS, demo_round
 from fedgestalt.local.federation import FederationError, LocalFederation, Outcome
 from fedgestalt.local.memory import PeakMemory
 from fedgestalt.models.weights import find_weights
@@ -46,6 +46,7 @@ class DemoSettings:
     data: str = ""
     adopt: bool = False
     strategy: str = ""
+    rounds: int = ROUNDS
 
     @property
     def dealt(self) -> int:
@@ -186,6 +187,7 @@ class Demo:
             tiny=self.settings.tier == "tiny",
             workers=self.settings.workers,
             strategy=self.settings.strategy,
+            rounds=self.settings.rounds,
         )
         text = yaml.safe_dump(document, sort_keys=False)
         write_atomic(self.out / "round.yaml", text.encode(), mode=0o644)

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 DATASET: Final = "synthdysm"
 START: Final = "resnet_s16-faces"
+ROUNDS: Final = 40
 STRATEGY: Final[dict[str, Any]] = {"type": "FedAvgM", "learningRate": 1.0, "momentum": 0.5}
 
 
@@ -21,6 +22,7 @@ def demo_round(
     workers: int = 0,
     bootstrap_seed: int = 0,
     strategy: str = "",
+    rounds: int = ROUNDS,
 ) -> dict[str, Any]:
     """A Train round over ``silos``: one trainable small network, and the same network as pretrained, frozen, beside it.
 
@@ -31,6 +33,7 @@ def demo_round(
     Args:
         weights_digest: gives the digest of shipped weights by name.
         tiny: two communication rounds, enough to exercise everything.
+        rounds: communication rounds of the other tiers.
         strategy: another server step than the demonstration's, with its defaults.
     """
     trainable = {
@@ -66,7 +69,7 @@ def demo_round(
             "training": {
                 "members": [trainable, frozen],
                 "schedule": {"type": "Cosine", "warmupEpochs": 1},
-                "communicationRounds": 2 if tiny else 40,
+                "communicationRounds": 2 if tiny else rounds,
                 "localEpochs": 1,
                 "strategy": {"type": strategy} if strategy else dict(STRATEGY),
                 "classifier": "Local" if non_overlapping else "Shared",

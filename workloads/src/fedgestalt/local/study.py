@@ -67,7 +67,12 @@ def run_study(
     for position, seed in enumerate(seeds):
         for cell in cells:
             settings = DemoSettings(
-                tier=cell.tier, silos=cell.silos, split=cell.split, seed=seed, strategy=cell.strategy
+                tier=cell.tier,
+                silos=cell.silos,
+                split=cell.split,
+                seed=seed,
+                strategy=cell.strategy,
+                rounds=cell.rounds,
             )
             folder = out / f"{cell.name}-{seed}"
 
