@@ -1,0 +1,103 @@
+"""What the hub needs beside its cluster: the exchange, with its boards, tasks and releases.
+
+`hub.exchange` speaks with a real one; tests put a simulated one here. Every call may raise `ExchangeUnavailable`:
+nothing is known then, and what was asked may or may not have happened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from ..api.release import Release
+from ..api.round import FederationRound
+from ..api.task import SiloTask
+from ..plan.types import BaseRelease, Decision, Entry, TaskState
+
+
+class ExchangeUnavailable(Exception):  # noqa: N818
+    """The exchange did not answer, or not in time."""
+
+
+class DecisionTaken(Exception):  # noqa: N818
+    """Another decision stands in the slot already: read the board again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Presence:
+    """What the exchange knows of a silo. Unix seconds; `last_heard` is None before its first word."""
+
+    last_heard: float | None
+    serving_since: float
+    version: str = ""
+    accepted: bool = True
+    """Whether the exchange lets it in."""
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """Uids of rounds whose board or tasks changed, and the revision to ask from next time.
+
+    `everything` says that the exchange could not tell: treat every round as changed.
+    """
+
+    rounds: frozenset[str]
+    revision: int
+    everything: bool = False
+
+
+class HubExchange(Protocol):
+    """The exchange as the hub's operator sees it. Safe for threads."""
+
+    def entries(self, round_uid: str) -> tuple[Entry, ...]:
+        """The whole board of a round as it stands now, in its order; empty for an unknown round."""
+        ...
+
+    def computation(self, round_uid: str) -> Mapping[str, Any] | None:
+        """The frozen computation (JSON); None before it is on the board."""
+        ...
+
+    def silos(self) -> Mapping[str, Presence]:
+        """Presence of every silo that the exchange knows."""
+        ...
+
+    def tasks(self, round_uid: str) -> Mapping[str, TaskState]:
+        """A round's tasks as the sites last reported them, by name."""
+        ...
+
+    def changes(self, after: int, wait: float) -> Changes:
+        """What changed after revision `after`; waits up to `wait` seconds (at most 25) for the first change."""
+        ...
+
+    def post(self, round_uid: str, decision: Decision, blobs: Sequence[bytes] = ()) -> None:
+        """Sign and post a decision; `blobs` are attached after the decision's own. Repeating it is success.
+
+        Raises:
+            DecisionTaken: something else stands in its slot.
+        """
+        ...
+
+    def put_tasks(self, tasks: Sequence[SiloTask]) -> None:
+        """Give silos their tasks; those that are there already stay as they are."""
+        ...
+
+    def drop(self, round_uid: str, digests: Sequence[str]) -> None:
+        """Delete blobs (hexadecimal digests). Absent ones are as good as deleted."""
+        ...
+
+    def base(self, spec: Mapping[str, Any]) -> BaseRelease | None:
+        """The release that a round's spec names; None if it names none, or the hub does not have it."""
+        ...
+
+    def base_blobs(self, base: BaseRelease) -> Sequence[bytes]:
+        """What newcomers need of a base release, in the order in which the computation's message names it."""
+        ...
+
+    def published(self, digest: str) -> bool:
+        """Whether the release (hexadecimal digest of its manifest) is kept beyond its round and its gallery served."""
+        ...
+
+    def publish(self, round: FederationRound, digest: str, vocabulary: bytes) -> Release:
+        """Keep a release beyond its round and serve its gallery; returns the resource to create. Repeatable."""
+        ...
