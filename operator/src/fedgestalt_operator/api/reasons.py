@@ -26,6 +26,7 @@ class RoundReason(StrEnum):
     MODEL_DIVERGED = "ModelDiverged"
     KERNEL_FAILED = "KernelFailed"
     EVALUATION_DIVERGED = "EvaluationDiverged"
+    VOCABULARY_UNKNOWN = "VocabularyUnknown"
     BASE_UNKNOWN = "BaseUnknown"
     BASE_MISMATCH = "BaseMismatch"
     PEER_REFUSED = "PeerRefused"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 from ..api.release import Release
@@ -70,8 +71,8 @@ class HubExchange(Protocol):
         """What changed after revision `after`; waits up to `wait` seconds (at most 25) for the first change."""
         ...
 
-    def post(self, round_uid: str, decision: Decision, blobs: Sequence[bytes] = ()) -> None:
-        """Sign and post a decision; `blobs` are attached after the decision's own. Repeating it is success.
+    def post(self, round_uid: str, decision: Decision, blobs: Sequence[bytes | Path] = ()) -> None:
+        """Sign and post a decision; `blobs` (bytes or files) are attached after the decision's own. Repeatable.
 
         Raises:
             DecisionTaken: something else stands in its slot.
@@ -90,8 +91,12 @@ class HubExchange(Protocol):
         """The release that a round's spec names; None if it names none, or the hub does not have it."""
         ...
 
-    def base_blobs(self, base: BaseRelease) -> Sequence[bytes]:
+    def base_blobs(self, base: BaseRelease) -> Sequence[bytes | Path]:
         """What newcomers need of a base release, in the order in which the computation's message names it."""
+        ...
+
+    def base_vocabulary(self, base: BaseRelease) -> bytes | None:
+        """The vocabulary that is kept beside a base release; None if it is not."""
         ...
 
     def published(self, digest: str) -> bool:

@@ -43,6 +43,15 @@ def step_acceptance(ctx: Context, out: Draft) -> None:
         what = f"have release {wanted['digest']}"
         out.waits.append(Wait("hub", what, since, until, f"Failed: {RoundReason.BASE_UNKNOWN}"))
         return
+    if not ctx.observed.vocabulary:
+        named = ctx.round.spec["vocabulary"]
+        what = f"have vocabulary {named['name']} with digest {named['digest']}"
+        if ctx.clock.due(since, ctx.round.deadlines.start):
+            out.fail(RoundReason.VOCABULARY_UNKNOWN, f"the hub does not {what}; create the ConfigMap")
+            return
+        until = ctx.clock.until(since, ctx.round.deadlines.start)
+        out.waits.append(Wait("coordinator", what, since, until, f"Failed: {RoundReason.VOCABULARY_UNKNOWN}"))
+        return
     if not absent:
         mismatch = base_mismatch(ctx.round.operation, names, base) if base is not None else ""
         if mismatch:

@@ -101,7 +101,7 @@ class Observed:
     `computation` is the JSON of blob 0, once it is on the board; `dropped` are the digests (hexadecimal) of
     masked blobs that the exchange no longer holds. An executor that forgets `dropped` repeats harmless
     deletions, nothing worse. `base` is the release that spec.base names, if the hub has it. `published` says whether
-    the round's own release is in the hub's store.
+    the round's own release is in the hub's store, `vocabulary` whether the hub has the vocabulary that spec names.
     """
 
     entries: tuple[Entry, ...] = ()
@@ -112,6 +112,7 @@ class Observed:
     dropped: frozenset[str] = frozenset()
     base: BaseRelease | None = None
     published: bool = False
+    vocabulary: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,187 @@
+"""The real exchange behind the hub's port: boards, tasks, presence, releases."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+from fedgestalt.crypto.keys import Identity
+from fedgestalt.exchange.client import BoardClient
+from fedgestalt.exchange.epochs.client import EpochClient
+from fedgestalt.exchange.errors import BoardFullError, SlotTakenError, UnreachableError
+from fedgestalt.exchange.tokens import JOB_LIFETIME, Role, mint
+from fedgestalt.secagg.messages import HUB, Kind, Slot, sign
+
+from ..api.release import Accuracy, Release, release_of
+from ..api.round import FederationRound
+from ..api.task import SiloTask, TaskPhase, task_document
+from ..plan.types import BaseRelease, Decision, Entry, TaskState
+from .accuracies import accuracies
+from .boards import Boards
+from .ports import Changes, DecisionTaken, ExchangeUnavailable, Presence
+from .releases import HubReleases
+from .vocabulary import is_synthetic
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _mapped(call: Callable[P, T]) -> Callable[P, T]:
+    """An exchange that is away or full is one error to everybody above."""
+
+    @functools.wraps(call)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return call(*args, **kwargs)
+        except (UnreachableError, BoardFullError) as error:
+            raise ExchangeUnavailable(str(error)) from error
+
+    return wrapped
+
+
+class RealExchange:
+    """See `ports.HubExchange`."""
+
+    def __init__(self, client: BoardClient, epochs: EpochClient, key: Identity, releases: Path) -> None:
+        """
+        Args:
+            client: the hub's client.
+            epochs: the hub's client of the query service.
+            key: signs decisions; the sites have pinned its public half.
+            releases: the folder in which releases are kept.
+        """
+        self._client, self._key = client, key
+        self._boards = Boards(client)
+        self._releases = HubReleases(releases, client, epochs)
+
+    @_mapped
+    def entries(self, round_uid: str) -> tuple[Entry, ...]:
+        """See `HubExchange.entries`."""
+        return tuple(self._boards.read(round_uid).entries)
+
+    @_mapped
+    def wait(self, round_uid: str, seconds: float) -> None:
+        """Return at the first news on a round's board, or after some seconds."""
+        self._boards.read(round_uid, seconds)
+
+    def computation(self, round_uid: str) -> Mapping[str, Any] | None:
+        """See `HubExchange.computation`."""
+        return _mapped(self._boards.read)(round_uid).computation
+
+    @_mapped
+    def silos(self) -> Mapping[str, Presence]:
+        """See `HubExchange.silos`."""
+        return {
+            silo.name: Presence(silo.last_heard, silo.serving_since, silo.version, silo.accepted)
+            for silo in self._client.silos()
+        }
+
+    @_mapped
+    def tasks(self, round_uid: str) -> Mapping[str, TaskState]:
+        """See `HubExchange.tasks`."""
+        return {task.name: _state(task.status) for task in self._client.round_tasks(round_uid)}
+
+    @_mapped
+    def changes(self, after: int, wait: float) -> Changes:
+        """See `HubExchange.changes`."""
+        found = self._client.changes(after, wait)
+        return Changes(frozenset(found.rounds), found.revision, found.everything)
+
+    @_mapped
+    def post(self, round_uid: str, decision: Decision, blobs: Sequence[bytes | Path] = ()) -> None:
+        """See `HubExchange.post`."""
+        digests = [self._upload(round_uid, blob) for blob in (*decision.blobs, *blobs)]
+        at = (decision.enrolment, decision.member, decision.t, decision.attempt)
+        slot = Slot(round_uid, *at, Kind(decision.kind), HUB)
+        try:
+            self._client.post(sign(slot, dict(decision.body), digests, self._key).encode())
+        except SlotTakenError as error:
+            raise DecisionTaken(str(slot)) from error
+
+    def _upload(self, round_uid: str, blob: bytes | Path) -> str:
+        if isinstance(blob, Path):
+            with blob.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+        else:
+            digest = hashlib.sha256(blob).hexdigest()
+        self._client.upload(round_uid, digest, blob)
+        return digest
+
+    @_mapped
+    def put_tasks(self, tasks: Sequence[SiloTask]) -> None:
+        """See `HubExchange.put_tasks`."""
+        if not tasks:
+            return
+        wanted = [(task.silo, task.metadata.name, task_document(task)["spec"]) for task in tasks]
+        self._client.put_tasks(tasks[0].round_uid, wanted)
+
+    @_mapped
+    def drop(self, round_uid: str, digests: Sequence[str]) -> None:
+        """See `HubExchange.drop`."""
+        for digest in digests:
+            self._releases.delete_blob(round_uid, digest)
+
+    def base(self, spec: Mapping[str, Any]) -> BaseRelease | None:
+        """See `HubExchange.base`."""
+        return self._releases.base(spec)
+
+    def base_blobs(self, base: BaseRelease) -> Sequence[bytes | Path]:
+        """See `HubExchange.base_blobs`."""
+        return self._releases.parts(base)
+
+    def base_vocabulary(self, base: BaseRelease) -> bytes | None:
+        """See `HubExchange.base_vocabulary`."""
+        return self._releases.vocabulary(base.digest)
+
+    def published(self, digest: str) -> bool:
+        """See `HubExchange.published`."""
+        return self._releases.published(digest)
+
+    @_mapped
+    def publish(self, round: FederationRound, digest: str, vocabulary: bytes) -> Release:
+        """See `HubExchange.publish`."""
+        uid = round.metadata.uid
+        board = self._boards.read(uid)
+        manifest = self._releases.publish(uid, digest, board.messages, vocabulary)
+        released = next(e for e in board.entries if e.kind == Kind.RELEASED)
+        return release_of(
+            manifest,
+            digest=digest,
+            signers=released.body["signers"],
+            dataset=round.spec["dataset"],
+            synthetic=is_synthetic(vocabulary),
+            evaluation=self._evaluation(board.entries, manifest),
+        )
+
+    def _evaluation(self, entries: Sequence[Entry], manifest: Mapping[str, Any]) -> tuple[Accuracy, ...]:
+        stated = manifest.get("evaluation")
+        if stated is None:
+            return ()
+        tables = (bytes(e.body["table"]) for e in entries if e.kind == Kind.SCORE)
+        table = next(t for t in tables if hashlib.sha256(t).hexdigest() == stated["digest"])
+        return accuracies(json.loads(table)["table"])
+
+    def forget(self, round_uid: str) -> None:
+        """The round is gone: free what is remembered of it."""
+        self._boards.forget(round_uid)
+
+    def job_access(self, round_uid: str) -> str:
+        """A token with which the round's Jobs reach its board, valid for `JOB_LIFETIME` seconds."""
+        public = self._key.public
+        return mint(
+            self._key, role=Role.JOB, name=HUB, hub_key=public, round_uid=round_uid, lifetime=JOB_LIFETIME
+        )
+
+
+def _state(status: Mapping[str, Any]) -> TaskState:
+    """What a site says of a task; what it leaves open is as if it had not begun."""
+    return TaskState(
+        TaskPhase(status.get("phase", TaskPhase.PENDING)),
+        str(status.get("reason", "")),
+        float(status.get("fraction", 0.0)),
+        str(status.get("message", "")),
+    )

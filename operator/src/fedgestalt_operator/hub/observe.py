@@ -1,0 +1,67 @@
+"""Everything that the planner may know of a round, gathered from the cluster and the exchange."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ..api.release import release_name
+from ..api.round import FederationRound
+from ..kube.errors import NotFound
+from ..kube.port import Cluster
+from ..plan.kinds import Kind
+from ..plan.types import Entry, JobState, Observed
+from .jobs import jobs_of
+from .ports import HubExchange
+from .silos import SiloDirectory
+from .vocabulary import find_vocabulary
+
+
+@dataclass(frozen=True)
+class Observer:
+    """Looks at rounds of one namespace."""
+
+    cluster: Cluster
+    exchange: HubExchange
+    silos: SiloDirectory
+
+    def observe(self, round: FederationRound, dropped: frozenset[str]) -> Observed:
+        """What is known of a round now. `dropped`: digests that this process knows to be deleted."""
+        uid = round.metadata.uid
+        entries = self.exchange.entries(uid)
+        begun = bool(entries)
+        return Observed(
+            entries=entries,
+            jobs=self._jobs(round, entries),
+            silos=self.silos.states(begun=begun),
+            tasks=self.exchange.tasks(uid) if begun else {},
+            computation=self.exchange.computation(uid) if begun else None,
+            dropped=dropped,
+            base=self.exchange.base(round.spec),
+            published=self._published(round, entries),
+            vocabulary=begun or self._has_vocabulary(round),
+        )
+
+    def _jobs(self, round: FederationRound, entries: tuple[Entry, ...]) -> Mapping[str, JobState]:
+        # No Job comes before the enrolment stands, and listing them for every waiting round would cost the most.
+        if not any(e.kind == Kind.ENROLLED for e in entries):
+            return {}
+        return jobs_of(self.cluster, round.metadata.namespace, round.metadata.uid)
+
+    def _has_vocabulary(self, round: FederationRound) -> bool:
+        return "vocabulary" not in round.spec or find_vocabulary(self.cluster, round) is not None
+
+    def _published(self, round: FederationRound, entries: tuple[Entry, ...]) -> bool:
+        """Kept beyond the round, and its resource stands: a crash between the two is mended."""
+        released = next((e for e in entries if e.kind == Kind.RELEASED), None)
+        if released is None:
+            return False
+        digest = bytes(released.body["digest"]).hex()
+        if not self.exchange.published(digest):
+            return False
+        name = release_name(round.metadata.name, digest)
+        try:
+            self.cluster.get("Release", round.metadata.namespace, name)
+        except NotFound:
+            return False
+        return True

@@ -1,0 +1,131 @@
+"""One round, once: look, plan, decide, act, and only then say so in the status.
+
+Nothing is remembered that the board, the cluster and the exchange do not hold, but for what saves a repeated harmless call.
+The same class drives rounds in a cluster and on one machine.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from ..api.round import KIND, FederationRound, parse_round
+from ..kube.errors import NotFound
+from ..kube.port import Cluster
+from ..plan import plan
+from ..plan.types import DeleteRound, Plan
+from .act import Executor, JobTemplate
+from .observe import Observer
+from .ports import DecisionTaken, HubExchange
+from .silos import SiloDirectory
+from .tasks import TaskMirror
+
+log = logging.getLogger(__name__)
+
+NEWS: Final = 0.0
+StatusSink = Callable[[FederationRound, Mapping[str, Any], Mapping[str, Any]], None]
+
+
+def _nobody(round: FederationRound, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+    """Nobody listens."""
+
+
+class RoundReconciler:
+    """Reconciles the FederationRounds of one namespace. Safe for threads, one of them at a time per round."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        exchange: HubExchange,
+        *,
+        namespace: str = "",
+        now: Callable[[], float] = time.time,
+        template: JobTemplate | None = None,
+        before_job: Callable[[FederationRound], None] = lambda _: None,
+        on_status: StatusSink = _nobody,
+    ) -> None:
+        """
+        Args:
+            now: Unix time by the hub's clock.
+            before_job: puts in place what the pods of a round's Jobs need.
+            on_status: told (round, old status, new status) after a status was written.
+        """
+        self._cluster, self._exchange, self._now = cluster, exchange, now
+        self.silos = SiloDirectory(cluster, exchange, namespace, now)
+        self._observer = Observer(cluster, exchange, self.silos)
+        self._executor = Executor(cluster, exchange, template or JobTemplate(), before_job)
+        self._tasks = TaskMirror(cluster)
+        self._on_status = on_status
+        self._lock = threading.Lock()
+        self._dropped: dict[str, frozenset[str]] = {}
+
+    def reconcile(self, namespace: str, name: str) -> float | None:
+        """Bring a round one step further.
+
+        Returns:
+            Seconds until it must be looked at again even without news; None: never.
+
+        Raises:
+            ClusterError, ExchangeUnavailable: what was asked may or may not have happened; call again.
+        """
+        try:
+            document = self._cluster.get(KIND, namespace, name)
+        except NotFound:
+            return None
+        answer = self.step(document)
+        return None if answer is None else answer.requeue_after
+
+    def step(self, document: Mapping[str, Any]) -> Plan | None:
+        """Plan a round's document and carry the plan out; None if it is being deleted."""
+        round = parse_round(document)
+        if document["metadata"].get("deletionTimestamp"):
+            return None
+        uid = round.metadata.uid
+        with self._lock:
+            dropped = self._dropped.get(uid, frozenset())
+        observed = self._observer.observe(round, dropped)
+        answer = plan(round, observed, self._now())
+        try:
+            for decision in answer.decisions:
+                self._executor.post(round, decision, observed.base)
+        except DecisionTaken as taken:
+            # Another process of ours was first, or an answer was lost: what stands is what holds.
+            log.info("%s: a decision stood already (%s)", name_of(round), taken)
+            return Plan((), (), answer.status, NEWS)
+        fresh = self._executor.act(round, answer.actions, observed.base)
+        with self._lock:
+            if fresh:
+                self._dropped[uid] = dropped | fresh
+        self._tasks.show(round, observed.tasks)
+        self._show(document, round, answer)
+        if any(isinstance(action, DeleteRound) for action in answer.actions):
+            self._delete(round)
+        return answer
+
+    def forget(self, uid: str) -> None:
+        """A round is gone: free what is remembered of it."""
+        with self._lock:
+            self._dropped.pop(uid, None)
+        self._tasks.forget(uid)
+
+    def _show(self, document: Mapping[str, Any], round: FederationRound, answer: Plan) -> None:
+        if not answer.status:
+            return  # another controller manages it
+        old = document.get("status", {})
+        if old != answer.status:
+            self._cluster.patch_status(KIND, round.metadata.namespace, round.metadata.name, answer.status)
+            self._on_status(round, old, answer.status)
+
+    def _delete(self, round: FederationRound) -> None:
+        log.info("%s: its time to live is over", name_of(round))
+        with contextlib.suppress(NotFound):
+            self._cluster.delete(KIND, round.metadata.namespace, round.metadata.name)
+
+
+def name_of(round: FederationRound) -> str:
+    """How logs name a round."""
+    return f"round {round.metadata.name} ({round.metadata.uid[:8]})"

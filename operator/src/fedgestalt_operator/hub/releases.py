@@ -1,0 +1,117 @@
+"""The hub's releases: what a round builds on, and what is kept when it ends."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from fedgestalt.exchange.client import BoardClient
+from fedgestalt.exchange.epochs.client import EpochClient
+from fedgestalt.exchange.errors import Code, EpochUnknownError, RefusedError
+from fedgestalt.files import write_atomic
+from fedgestalt.lineage import ReleaseStore, collect
+from fedgestalt.lineage.store import COMPUTATION, MANIFEST, PROOF, SEALED
+from fedgestalt.secagg.messages import Kind, Message
+
+from ..plan.types import BaseRelease
+
+log = logging.getLogger(__name__)
+
+VOCABULARY: Final = "vocabulary.json"
+PUBLISHED: Final = "published"
+"""Written last: publishing that was cut short begins anew, and every step of it may be repeated."""
+
+
+class HubReleases:
+    """The hub's release store, between the board and the planner."""
+
+    def __init__(self, folder: Path, client: BoardClient, epochs: EpochClient) -> None:
+        self._store, self._client, self._epochs = ReleaseStore(folder), client, epochs
+
+    def base(self, spec: Mapping[str, Any]) -> BaseRelease | None:
+        """The release that a round's spec names; None if it names none or the hub does not have it."""
+        named = spec.get("base")
+        if named is None:
+            return None
+        digest = named["digest"].removeprefix("sha256:")
+        if not self.published(digest):
+            return None
+        stored = self._store.get(digest)
+        manifest, computation = (json.loads(stored.read(part)) for part in (MANIFEST, COMPUTATION))
+        later = (r for r in self._store.list()[0] if digest in r.manifest.parents)
+        successor = next((r.digest for r in later if r.manifest.epoch == manifest["epoch"]), "")
+        return BaseRelease(digest, manifest, computation, successor)
+
+    def parts(self, base: BaseRelease) -> list[Path]:
+        """What newcomers need of a base, as files, the proof last."""
+        folder = self._store.get(base.digest).folder
+        return [folder / part for part in (MANIFEST, COMPUTATION, SEALED, PROOF)]
+
+    def vocabulary(self, digest: str) -> bytes | None:
+        """The vocabulary beside a release; None if there is none."""
+        path = self._store.get(digest).folder / VOCABULARY
+        return path.read_bytes() if path.exists() else None
+
+    def published(self, digest: str) -> bool:
+        """Whether a release is kept and its gallery is with the query service."""
+        return (self._store.folder / digest / PUBLISHED).exists()
+
+    def publish(
+        self, round_uid: str, digest: str, messages: Sequence[Message], vocabulary: bytes
+    ) -> Mapping[str, Any]:
+        """Keep a release beyond its round, and answer queries from its gallery; its manifest. Repeatable."""
+        manifest = self._client.download(round_uid, digest)
+        first = next(m for m in messages if m.slot.kind is Kind.COMPUTATION)
+        sealed = json.loads(manifest)["bundle"]["digest"]
+        files = {SEALED: self._client.download(round_uid, sealed), VOCABULARY: vocabulary}
+        computation = self._client.download(round_uid, first.blobs[0])
+        self._store.put(manifest, computation, collect(messages), files=files)
+        content: dict[str, Any] = json.loads(manifest)
+        if not self.published(digest):
+            self._serve(round_uid, digest, content, messages)
+        return content
+
+    def _depart(self, manifest: Mapping[str, Any]) -> None:
+        """Who did not rotate is of the older epoch no longer either; the others ask there until they serve the new one."""
+        parent = self._store.get(manifest["parents"][0]).manifest
+        departed = set(parent.rows) - set(manifest["rows"])
+        try:
+            now = self._epochs.status(parent.epoch)  # silos may have adopted the release since
+            self._epochs.open(parent.epoch, now.release, sorted(set(now.silos) - departed))
+        except EpochUnknownError:
+            log.info("epoch %s has ended already", parent.epoch[:12])
+
+    def _serve(
+        self, round_uid: str, digest: str, manifest: Mapping[str, Any], messages: Sequence[Message]
+    ) -> None:
+        """Give the gallery to the query service; the round's own rows, tests among them, go."""
+        epoch, silos = manifest["epoch"], set(manifest["rows"])
+        if manifest["operation"] == "Adopt":
+            # Nobody leaves an epoch because somebody joins, and who has departed does not come back with the newcomer.
+            newcomers = silos - set(self._store.get(manifest["parents"][0]).manifest.rows)
+            silos = set(self._epochs.status(epoch).silos) | newcomers
+        self._epochs.open(epoch, digest, sorted(silos))
+        closed = next(m for m in reversed(messages) if m.slot.kind is Kind.ROWS_CLOSED)
+        for message in messages:
+            if message.slot.kind is not Kind.ROWS or message.slot.enrolment != closed.slot.enrolment:
+                continue
+            owner, rows = message.slot.sender, message.blobs[0]
+            if owner in closed.body["silos"]:
+                self._epochs.take_rows(epoch, owner, round_uid=round_uid, digest=rows)
+            self.delete_blob(round_uid, rows)
+        if manifest["operation"] == "Rotate":
+            self._depart(manifest)
+        if any(rows["undiagnosed"] for rows in manifest["rows"].values()):
+            self._epochs.discover(epoch)
+        write_atomic(self._store.folder / digest / PUBLISHED, b"")
+
+    def delete_blob(self, round_uid: str, digest: str) -> None:
+        """Delete a blob; one that was announced and never came is as good as deleted."""
+        try:
+            self._client.delete_blob(round_uid, digest)
+        except RefusedError as error:
+            if error.code is not Code.BLOB_UNKNOWN:
+                raise

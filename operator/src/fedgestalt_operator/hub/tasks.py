@@ -1,0 +1,54 @@
+"""The hub's SiloTasks show what their sites last reported: a projection, written where it changed."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+from ..api.round import FederationRound
+from ..api.task import KIND
+from ..kube.labels import ROUND_UID
+from ..kube.port import Cluster
+from ..plan.types import TaskState
+
+
+class TaskMirror:
+    """Writes SiloTask.status at the hub. What was written last is remembered only to save looking."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._lock = threading.Lock()
+        self._seen: dict[str, int] = {}
+
+    def show(self, round: FederationRound, tasks: Mapping[str, TaskState]) -> None:
+        """Let the round's SiloTasks say what their sites say."""
+        uid = round.metadata.uid
+        wanted = {name: status_of(state) for name, state in tasks.items()}
+        mark = hash(repr(sorted(wanted.items())))
+        with self._lock:
+            if not wanted or self._seen.get(uid) == mark:
+                return
+        documents, _ = self._cluster.list(KIND, round.metadata.namespace, {ROUND_UID: uid})
+        for document in documents:
+            name = document["metadata"]["name"]
+            status = wanted.get(name)
+            if status is not None and document.get("status", {}) != status:
+                self._cluster.patch_status(KIND, round.metadata.namespace, name, status)
+        with self._lock:
+            self._seen[uid] = mark
+
+    def forget(self, uid: str) -> None:
+        """The round is gone."""
+        with self._lock:
+            self._seen.pop(uid, None)
+
+
+def status_of(state: TaskState) -> dict[str, Any]:
+    """A task's state as a SiloTask shows it, in steps of 5 %."""
+    status: dict[str, Any] = {"phase": state.phase.value, "percent": round(100 * state.fraction) // 5 * 5}
+    if state.reason:
+        status["reason"] = state.reason[:64]
+    if state.message:
+        status["message"] = state.message[:1024]
+    return status
