@@ -62,7 +62,8 @@ class MemoryCluster:
 
     def watch(self, kind: str, namespace: str, version: str, timeout: float) -> Iterator[Event]:
         """See `Cluster.watch`."""
-        after, end = int(version), time.monotonic() + timeout
+        after = seen = int(version)
+        end = time.monotonic() + timeout
         while True:
             with self._changed:
                 if after < self._oldest:
@@ -71,14 +72,19 @@ class MemoryCluster:
                 if not fresh:
                     left = end - time.monotonic()
                     if left <= 0:
-                        return
+                        break
                     self._changed.wait(left)
                     continue
             for number, event in fresh:
                 after = number
                 metadata = event.object["metadata"]
                 if (event.object["kind"], metadata.get("namespace", "")) == (kind, namespace):
+                    seen = after
                     yield copy.deepcopy(event)
+            if time.monotonic() >= end:
+                break
+        if after > seen:
+            yield Event(EventType.BOOKMARK, {"kind": kind, "metadata": {"resourceVersion": str(after)}})
 
     def create(self, document: Mapping[str, Any]) -> Document:
         """See `Cluster.create`."""
@@ -93,6 +99,11 @@ class MemoryCluster:
             moment = datetime.fromtimestamp(self._now(), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
             fresh["metadata"] |= {"uid": self._new_uid(), "generation": 1, "creationTimestamp": moment}
             return self._store(key, fresh, EventType.ADDED)
+
+    def restore(self, document: Mapping[str, Any]) -> Document:
+        """Put an object back as it was, with its uid and status: for a process that begins where another ended."""
+        with self._changed:
+            return self._store(_key(document), copy.deepcopy(dict(document)), EventType.ADDED)
 
     def apply(self, document: Mapping[str, Any]) -> Document:
         """See `Cluster.apply`."""

@@ -1,7 +1,8 @@
 """The cluster port: the few verbs through which everything above sees a cluster, real or in memory.
 
-Documents are plain JSON objects with apiVersion, kind and metadata. Kinds of this project and of batch/v1 are
-told apart by their kind alone. Adapters return copies: changing one changes nothing in the cluster.
+Documents are plain JSON objects with apiVersion, kind and metadata. Kinds are told apart by their kind alone;
+kinds.py lists those that an API server is asked for. Adapters return copies: changing one changes nothing in the
+cluster. Namespaced objects are read in one namespace at a time.
 """
 
 from __future__ import annotations
@@ -20,18 +21,33 @@ class EventType(StrEnum):
     ADDED = "ADDED"
     MODIFIED = "MODIFIED"
     DELETED = "DELETED"
+    BOOKMARK = "BOOKMARK"
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A change of one object; a deleted one is given in its last state."""
+    """A change of one object; a deleted one is given in its last state.
+
+    A bookmark is no change: it says that nothing else happened up to its `version`, and its object has no name.
+    Watching on from the last event's version, bookmarks included, keeps a quiet watch from being Gone.
+    """
 
     type: EventType
     object: Document
 
+    @property
+    def version(self) -> str:
+        """The resourceVersion to watch on from."""
+        version: str = self.object["metadata"]["resourceVersion"]
+        return version
+
 
 class Cluster(Protocol):
-    """What an adapter offers. Every call may also raise ClusterError when the cluster cannot be reached."""
+    """What an adapter offers. Safe for threads.
+
+    Every call may also raise ClusterUnavailable (no answer now: a write may or may not have happened), Forbidden
+    (names verb, kind and namespace) and NotServed (the cluster does not know the kind).
+    """
 
     def get(self, kind: str, namespace: str, name: str) -> Document:
         """One object. Raises NotFound."""
@@ -44,17 +60,23 @@ class Cluster(Protocol):
         ...
 
     def watch(self, kind: str, namespace: str, version: str, timeout: float) -> Iterator[Event]:
-        """Changes after `version`, until `timeout` seconds have passed. Raises Gone."""
+        """Changes after `version` in their order, until `timeout` seconds have passed, or up to a second more.
+
+        Raises Gone: list, then watch anew.
+        """
         ...
 
     def create(self, document: Mapping[str, Any]) -> Document:
-        """Create an object; its status is dropped. Raises AlreadyExists, and ValueError for an invalid
-        document.
+        """Create an object; its status is dropped.
+
+        Raises AlreadyExists, ValueError for an invalid document, NotFound if there is no such namespace.
         """
         ...
 
     def apply(self, document: Mapping[str, Any]) -> Document:
-        """Create the object or replace its spec, labels and annotations.
+        """Create the object, or set the fields of its spec and metadata that the document has. Fields that an
+        earlier apply set and this one leaves out go; an equal document is no write. For objects that nobody
+        else makes: fields that came by `create` or from others may stay.
 
         Raises ValueError for an invalid document, Conflict if its resourceVersion is not the current one.
         """
@@ -63,11 +85,16 @@ class Cluster(Protocol):
     def patch_status(
         self, kind: str, namespace: str, name: str, status: Mapping[str, Any], version: str | None = None
     ) -> Document:
-        """Replace the status; an equal one is no write. Raises NotFound; Conflict if `version` is not
-        current.
+        """Replace the whole status; an equal one is no write.
+
+        Raises NotFound, Conflict if `version` is not the current one, ValueError for an invalid status.
         """
         ...
 
     def delete(self, kind: str, namespace: str, name: str) -> None:
-        """Delete an object and everything that it owns. Raises NotFound."""
+        """Delete an object and, soon, everything that it owns.
+
+        One with finalizers stays, with a deletionTimestamp, until an apply takes the last of them away. Raises
+        NotFound.
+        """
         ...
