@@ -112,11 +112,20 @@ def test_a_dead_resync_is_not_hidden_by_reconciles_that_events_cause(ask, health
     assert ask("/livez")[0] == 503
 
 
+def test_stuck_workers_are_not_hidden_by_a_resync_that_runs(ask, health, clock):
+    health.queue_depth(2)
+    for _ in range(5):
+        clock.now += 30
+        health.resynced()
+        health.queue_depth(9)
+    assert ask("/livez") == (503, "9 keys are queued and nothing was reconciled for 150 s\n")
+
+
 def test_work_finished_again_heals(ask, health, clock):
     health.queue_depth(1)
-    clock.now += 300
+    clock.now += 130
     assert ask("/livez")[0] == 503
-    health.resynced()
+    health.progressed()
     assert ask("/livez")[0] == 200
 
 

@@ -56,9 +56,9 @@ class Health:
             self._progress = self._now()
 
     def resynced(self) -> None:
-        """A resync has ended: every object has been looked at or queued."""
+        """A resync has ended: every object has been queued. Workers may be stuck all the same: no progress."""
         with self._lock:
-            self._progress = self._resync = self._now()
+            self._resync = self._now()
 
     def queue_depth(self, depth: int) -> None:
         """How many keys wait for a worker or are with one now."""
