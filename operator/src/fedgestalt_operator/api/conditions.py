@@ -16,6 +16,15 @@ class ConditionType(StrEnum):
     SUSPENDED = "Suspended"
 
 
+class SiloCondition(StrEnum):
+    """Condition types of a Silo."""
+
+    READY = "Ready"
+    ACCEPTED = "Accepted"
+    CONNECTED = "Connected"
+    COMPATIBLE = "Compatible"
+
+
 class ReleaseCondition(StrEnum):
     """Condition types of a Release."""
 

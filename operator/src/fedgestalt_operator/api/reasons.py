@@ -88,6 +88,25 @@ class SuspendedReason(StrEnum):
     NOT_REQUESTED = "NotRequested"
 
 
+class SiloReason(StrEnum):
+    """Reasons of a Silo's conditions. `Ready` takes the reason of the first condition that is not true."""
+
+    READY = "Ready"
+    # Accepted
+    ACCEPTED = "Accepted"
+    NOT_ACCEPTED = "NotAccepted"
+    IDENTITY_EXPIRED = "IdentityExpired"
+    # Connected
+    HEARD = "Heard"
+    NEVER_HEARD = "NeverHeard"
+    LINK_LOST = "LinkLost"
+    EXCHANGE_UNREACHABLE = "ExchangeUnreachable"
+    # Compatible
+    VERSION_FITS = "VersionFits"
+    VERSION_UNKNOWN = "VersionUnknown"
+    VERSION_DIFFERS = "VersionDiffers"
+
+
 class PublishedReason(StrEnum):
     """Reasons of a Release's `Published` condition."""
 

@@ -28,6 +28,11 @@ def task_name(uid: str, kind: TaskKind, silo: str, enrolment: int) -> str:
     return _checked(f"fg-{short_uid(uid)}-{kind.value.lower()}-{silo}-{enrolment}")
 
 
+def silo_of_task(name: str) -> str:
+    """The silo in a name that `task_name` made: its kind has no hyphen, its enrolment is the last part."""
+    return name.split("-", 3)[-1].rsplit("-", 1)[0]
+
+
 def aggregate_name(uid: str, member: str, t: int, attempt: int, enrolment: int, restart: int) -> str:
     """fg-<uid>-aggregate-<member>-<t>-<try>-<enrolment>-<restart>."""
     return _checked(f"fg-{short_uid(uid)}-aggregate-{member}-{t}-{attempt}-{enrolment}-{restart}")
