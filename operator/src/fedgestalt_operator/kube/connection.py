@@ -87,7 +87,7 @@ class Connection:
         query: Mapping[str, str] | None = None,
         body: Body | None = None,
         content_type: str = "application/json",
-        read_timeout: float = READ_TIMEOUT,
+        read_timeout: float | None = None,
     ) -> urllib3.BaseHTTPResponse:
         """The open response of a request that succeeded. Read or close it.
 
@@ -120,7 +120,7 @@ class Connection:
         query: Mapping[str, str] | None,
         body: Body | None,
         content_type: str,
-        read_timeout: float,
+        read_timeout: float | None,
     ) -> urllib3.BaseHTTPResponse:
         headers = {"Accept": "application/json", "User-Agent": "fedgestalt-operator"}
         if body is not None:
@@ -130,7 +130,7 @@ class Connection:
         url = client.configuration.host + path + (f"?{urlencode(query)}" if query else "")
         try:
             answer = client.call_api(
-                method, url, headers, body, _request_timeout=(CONNECT_TIMEOUT, read_timeout)
+                method, url, headers, body, _request_timeout=(CONNECT_TIMEOUT, read_timeout or READ_TIMEOUT)
             )
         except (urllib3.exceptions.HTTPError, ApiException, OSError) as error:
             raise unavailable(request, error) from error

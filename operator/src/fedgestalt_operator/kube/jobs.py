@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from ..api import API_VERSION
 from ..api.round import KIND, FederationRound
+from ..plan.names import short_uid
 from ..plan.types import CreateJob
 from .labels import round_labels
 
@@ -23,6 +24,11 @@ SCRATCH: Final = "/scratch"
 EXCHANGE: Final = "/etc/fedgestalt/exchange"
 VARIANT: Final = "cpu"
 TTL_SECONDS: Final = 86_400
+
+
+def token_key(uid: str) -> str:
+    """The key of a round's token in the Secret of the hub's Jobs."""
+    return f"token-{short_uid(uid)}"
 
 
 def image_of(round: FederationRound, repository: str) -> str:
@@ -48,7 +54,7 @@ def job_manifest(
         round: the round that owns the Job.
         action: what the planner asked for.
         repository: image repository of the workload, without tag or digest.
-        exchange_secret: Secret with `url`, `hub-key`, `ca.crt` and a short-lived `token` for the exchange.
+        exchange_secret: Secret with `url`, `hub-key`, `ca.crt` and, by `token_key`, each round's token.
         queue: Kueue LocalQueue; empty for none.
     """
     labels = round_labels(round.metadata.name, round.metadata.uid, kind=action.kind.value)
@@ -149,7 +155,18 @@ def _pod(round: FederationRound, action: CreateJob, repository: str, exchange_se
             }
         ],
         "volumes": [
-            {"name": "exchange", "secret": {"secretName": exchange_secret, "defaultMode": 0o440}},
+            {
+                "name": "exchange",
+                "secret": {
+                    "secretName": exchange_secret,
+                    "defaultMode": 0o440,
+                    # A pod sees the token of its own round only.
+                    "items": [
+                        {"key": "ca.crt", "path": "ca.crt"},
+                        {"key": token_key(round.metadata.uid), "path": "token"},
+                    ],
+                },
+            },
             {"name": "scratch", "emptyDir": {"sizeLimit": "8Gi"}},
         ],
     }

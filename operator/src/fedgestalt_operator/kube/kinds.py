@@ -48,6 +48,7 @@ _KINDS: Final = {
         ServedKind("Pod", "v1", "pods"),
         ServedKind("Event", "v1", "events"),
         ServedKind("ConfigMap", "v1", "configmaps"),
+        ServedKind("Secret", "v1", "secrets"),
         ServedKind("Lease", "coordination.k8s.io/v1", "leases"),
         ServedKind("RayJob", "ray.io/v1", "rayjobs"),
         ServedKind("Namespace", "v1", "namespaces", namespaced=False),

@@ -96,8 +96,8 @@ class MemoryCluster:
             fresh.pop("status", None)
             for field in _SERVER_FIELDS:
                 fresh["metadata"].pop(field, None)
-            moment = datetime.fromtimestamp(self._now(), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-            fresh["metadata"] |= {"uid": self._new_uid(), "generation": 1, "creationTimestamp": moment}
+            born = {"uid": self._new_uid(), "generation": 1, "creationTimestamp": self._moment()}
+            fresh["metadata"] |= born
             return self._store(key, fresh, EventType.ADDED)
 
     def restore(self, document: Mapping[str, Any]) -> Document:
@@ -126,6 +126,9 @@ class MemoryCluster:
                 return copy.deepcopy(current)
             if fresh.get("spec") != current.get("spec"):
                 fresh["metadata"]["generation"] += 1
+            if "deletionTimestamp" in meta and not fresh["metadata"].get("finalizers"):
+                self._remove(key, fresh)
+                return copy.deepcopy(fresh)
             return self._store(key, fresh, EventType.MODIFIED)
 
     def patch_status(
@@ -146,14 +149,26 @@ class MemoryCluster:
     def delete(self, kind: str, namespace: str, name: str) -> None:
         """See `Cluster.delete`."""
         with self._changed:
-            document = self._find((kind, namespace, name))
-            del self._objects[(kind, namespace, name)]
-            self._emit(document, EventType.DELETED)
-            uid = document["metadata"]["uid"]
-            owned = [key for key, other in sorted(self._objects.items()) if uid in _owners(other)]
-            for key in owned:
-                if key in self._objects:
-                    self.delete(*key)
+            key = (kind, namespace, name)
+            document = self._find(key)
+            metadata = document["metadata"]
+            if not metadata.get("finalizers"):
+                self._remove(key, document)
+            elif "deletionTimestamp" not in metadata:
+                metadata |= {"deletionTimestamp": self._moment(), "generation": metadata["generation"] + 1}
+                self._store(key, document, EventType.MODIFIED)
+
+    def _remove(self, key: Key, document: Document) -> None:
+        """Take an object away that nothing holds any more, then what it owns."""
+        del self._objects[key]
+        self._emit(document, EventType.DELETED)
+        uid = document["metadata"]["uid"]
+        for owned in [k for k, other in sorted(self._objects.items()) if uid in _owners(other)]:
+            if owned in self._objects:
+                self.delete(*owned)
+
+    def _moment(self) -> str:
+        return datetime.fromtimestamp(self._now(), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
     def _find(self, key: Key) -> Document:
         if key not in self._objects:
