@@ -55,7 +55,7 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: Server
 
-    def do_GET(self) -> None:  # noqa: N802
+    def do_GET(self) -> None:
         length = int(self.headers.get("Content-Length") or 0)
         self.rfile.read(length)
         self.server.asked.append((self.command, self.path, self.headers.get("Authorization", "")))
@@ -268,7 +268,7 @@ def test_watch_that_is_told_gone_in_its_stream_is_gone(server, cluster):
 
 
 @pytest.mark.parametrize(
-    ("end", "about"), [(hangs_up, "broken"), (stalls, "timed out")], ids=["breaks", "falls-silent"]
+    ("end", "about"), [(hangs_up, "prematurely"), (stalls, "timed out")], ids=["breaks", "falls-silent"]
 )
 def test_watch_that_does_not_end_properly_is_unavailable(server, cluster, end, about, monkeypatch):
     monkeypatch.setattr(api_server, "_WATCH_GRACE", -0.7)
