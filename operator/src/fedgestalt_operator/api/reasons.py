@@ -135,6 +135,34 @@ class UsableReason(StrEnum):
     LEDGER_UNREADABLE = "LedgerUnreadable"
 
 
+class GrantReason(StrEnum):
+    """Why a round does not fit a site's grants: what a site says to the coordinator, and no more than that."""
+
+    NO_GRANT = "NoGrant"
+    REVOKED = "GrantRevoked"
+    EXPIRED = "GrantExpired"
+    USES_SPENT = "UsesSpent"
+    HUB = "HubNotGranted"
+    OPERATION = "OperationNotGranted"
+    PURPOSE = "PurposeNotGranted"
+    DATASET = "DatasetNotGranted"
+    QUORUM = "QuorumTooSmall"
+    BOUND = "BoundExceeded"
+    PEER = "PeerNotGranted"
+    IMAGE = "ImageNotGranted"
+    SIGNER_UNCHECKED = "ImageSignerUnchecked"
+
+
+class LinkReason(StrEnum):
+    """How a site stands with its hub's exchange."""
+
+    CONNECTED = "Connected"
+    LINK_LOST = "LinkLost"
+    REVOKED = "Revoked"
+    CLOCK_SKEWED = "ClockSkewed"
+    REFUSED = "Refused"
+
+
 class VerifiedReason(StrEnum):
     """Reasons of an InferenceEndpoint's `Verified` condition."""
 
