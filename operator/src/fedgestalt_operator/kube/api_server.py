@@ -19,7 +19,7 @@ import urllib3
 from .connection import Connection, load_configuration, read, unavailable
 from .errors import ClusterUnavailable, Gone
 from .kinds import ServedKind, served
-from .port import Document, Event, EventType
+from .port import Cluster, Document, Event, EventType
 from .responses import Request, refusal
 
 FIELD_MANAGER: Final = "fedgestalt"
@@ -30,7 +30,7 @@ _STRICT: Final = {"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict"}
 _WATCH_GRACE: Final = 10.0
 
 
-class ApiServerCluster:
+class ApiServerCluster(Cluster):
     """A `kube.port.Cluster` over an API server."""
 
     def __init__(
