@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import logging
+import subprocess
+import sys
 
 import pytest
 
@@ -187,3 +189,23 @@ def test_configuring_again_does_not_write_twice(logged):
 
 def test_fields_do_not_shadow_those_of_the_line():
     assert not {"time", "level", "logger", "message", "error", "at"} & set(FIELDS)
+
+
+def test_what_nobody_caught_is_a_line_without_values_from_any_thread():
+    program = (
+        "import threading\n"
+        "from fedgestalt_operator.telemetry.logs import catch_uncaught, configure\n"
+        "configure(); catch_uncaught()\n"
+        "def fall(secret): raise RuntimeError('fell')\n"
+        "thread = threading.Thread(target=fall, args=('tok-1',), name='feed')\n"
+        "thread.start(); thread.join()\n"
+        "fall('tok-2')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    first, second = (json.loads(line) for line in done.stderr.splitlines())
+    assert first["message"] == "nobody caught this in thread feed"
+    assert second["message"] == "nobody caught this in thread main"
+    assert first["error"] == second["error"] == "RuntimeError: fell"
+    assert first["level"] == "critical"
+    assert "tok-" not in done.stderr

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 import pytest
 
+from fedgestalt_operator.plan.types import Decision
 from fedgestalt_operator.telemetry.metrics import Metrics
 from fedgestalt_operator.telemetry.report import Reporter
 from fedgestalt_operator.telemetry.subject import Subject
@@ -52,6 +53,23 @@ def test_a_write_that_changes_no_state_is_counted_and_not_told(caplog):
     assert (caplog.records, kept.told) == ([], [])
     value = metrics.registry.get_sample_value
     assert value("fedgestalt_operator_status_writes_total", {"kind": "SiloTask"}) == 1
+
+
+def test_decisions_are_counted_and_voids_and_retries_are_told(caplog):
+    metrics, kept = Metrics(), Kept()
+    document = {**DOCUMENT, "kind": "FederationRound"}
+    decisions = [
+        Decision(1, "r50", 2, 1, "keyset", {"silos": []}),
+        Decision(1, "r50", 2, 1, "retry", {"reason": "TooFewUploads", "scale": 1}),
+    ]
+    with caplog.at_level(logging.INFO):
+        Reporter(metrics, kept).decided(document, decisions)
+    assert [r.levelname for r in caplog.records] == ["WARNING"]
+    value = metrics.registry.get_sample_value
+    assert value("fedgestalt_operator_decisions_total", {"kind": "keyset"}) == 1
+    assert value("fedgestalt_operator_decisions_total", {"kind": "retry"}) == 1
+    ((_, (transition,)),) = kept.told
+    assert (transition.reason, transition.t) == ("TooFewUploads", 2)
 
 
 def test_a_kind_that_is_none_of_ours_is_refused():

@@ -10,10 +10,12 @@ import json
 import logging
 import re
 import sys
+import threading
 import traceback
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
+from types import TracebackType
 from typing import Any, Final, TextIO
 
 from .subject import Resource, Subject
@@ -95,6 +97,23 @@ def configure(
         # A library that logs by itself as well would write a second line, unfiltered.
         logger.handlers.clear()
         logger.propagate = True
+
+
+def catch_uncaught() -> None:
+    """Let what nobody caught, in any thread, be a line as well: Python's own traceback is many, with values in them."""
+    log = logging.getLogger("fedgestalt_operator")
+
+    def uncaught(
+        kind: type[BaseException], error: BaseException | None, trace: TracebackType | None, where: str
+    ) -> None:
+        if issubclass(kind, KeyboardInterrupt | SystemExit):
+            return
+        log.critical("nobody caught this in thread %s", where, exc_info=(kind, error or kind(), trace))
+
+    sys.excepthook = lambda kind, error, trace: uncaught(kind, error, trace, "main")
+    threading.excepthook = lambda args: uncaught(
+        args.exc_type, args.exc_value, args.exc_traceback, args.thread.name if args.thread else "unknown"
+    )
 
 
 def log_transition(log: logging.Logger, subject: Subject, transition: Transition) -> None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from ..plan.kinds import Kind
+from ..plan.types import Decision
 from .logs import log_transition
 from .metrics import Metrics
 from .subject import Subject
-from .transitions import Transition, of_status
+from .transitions import Transition, of_decisions, of_status
 
 
 class Recorder(Protocol):
@@ -43,8 +45,18 @@ class Reporter:
         self.tell(subject, found)
         return found
 
+    def decided(self, document: Mapping[str, Any], decisions: Sequence[Decision]) -> None:
+        """Decisions of a round were posted. Voids and retries, which no status shows, are told here.
+
+        Raises:
+            ValueError: the document is of a kind that the operator does not deal in.
+        """
+        for decision in decisions:
+            self.metrics.decided(Kind(decision.kind))
+        self.tell(Subject.of(document), of_decisions(decisions))
+
     def tell(self, subject: Subject, transitions: Iterable[Transition]) -> None:
-        """Log, count and record changes, those of `of_decisions` for example."""
+        """Log, count and record changes."""
         found = list(transitions)
         for transition in found:
             log_transition(self.log, subject, transition)
