@@ -1,99 +1,101 @@
-from datetime import UTC, datetime, timedelta
+"""Grants as files: read as an API server would, anew where they change, and none hidden by another one's fault."""
+
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from fedgestalt.crypto.keys import fingerprint
-from fedgestalt.silo.grant import Grant, GrantError, load_grant
+from fedgestalt.silo.grant import GrantFiles, grant_key
 
-HUB, NORTH, SOUTH, EAST = (bytes([i]) * 32 for i in range(4))
-NOW = datetime.now(UTC).timestamp()
+PEERS = [format(i, "064x") for i in (1, 2)]
 
 
-def spec(**changes: Any) -> dict[str, Any]:
-    return {
-        "hub": fingerprint(HUB).hex(),
+def document(name: str = "local", uid: str = "", **changes: Any) -> dict[str, Any]:
+    spec = {
+        "hub": "a" * 64,
         "operations": ["Train"],
         "purposes": ["DUO:0000006"],
         "dataset": "faces",
-        "peers": [fingerprint(SOUTH).hex(), fingerprint(EAST).hex()],
+        "peers": PEERS,
         "minSilos": 3,
-        "notAfter": (datetime.now(UTC) + timedelta(days=1)).isoformat(),
+        "notAfter": "2030-01-01T00:00:00+00:00",
         **changes,
     }
+    metadata = {"name": name, **({"uid": uid} if uid else {})}
+    head = {"apiVersion": "fedgestalt.org/v1alpha1", "kind": "ParticipationGrant"}
+    return {**head, "metadata": metadata, "spec": spec}
 
 
-def grant(tmp_path: Path, **changes: Any) -> Grant:
-    path = tmp_path / "grant.yaml"
-    path.write_text(yaml.safe_dump({"kind": "ParticipationGrant", "spec": spec(**changes)}))
-    return load_grant(path)
+def write(path: Path, *documents: dict[str, Any]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(yaml.safe_dump_all(documents))
+    return path
 
 
-def computation(**changes: Any) -> dict[str, Any]:
-    asked = {"operation": "Train", "purpose": "DUO:0000006", "dataset": "faces", "quorum": {"minSilos": 3}}
-    silos = {"north": NORTH.hex(), "south": SOUTH.hex(), "east": EAST.hex()}
-    return {"spec": {**asked, **changes}, "silos": silos}
-
-
-def mismatches(grant: Grant, asked: dict[str, Any], hub: bytes = HUB, now: float = NOW) -> list[str]:
-    return grant.mismatches(asked, hub_key=hub, silo="north", now=now)
-
-
-def test_a_fitting_round_has_no_mismatch(tmp_path: Path) -> None:
-    assert mismatches(grant(tmp_path), computation()) == []
-
-
-@pytest.mark.parametrize(
-    ("changes", "asked", "reason"),
-    [
-        ({"revoked": True}, {}, "GrantRevoked"),
-        ({"notAfter": "2020-01-01T00:00:00+00:00"}, {}, "GrantExpired"),
-        ({"hub": fingerprint(EAST).hex()}, {}, "HubNotGranted"),
-        ({"operations": ["Adopt"]}, {}, "OperationNotGranted"),
-        ({}, {"purpose": "DUO:0000042"}, "PurposeNotGranted"),
-        ({}, {"dataset": "others"}, "DatasetNotGranted"),
-        ({"minSilos": 4}, {}, "QuorumTooSmall"),
-        ({"peers": [fingerprint(SOUTH).hex()]}, {}, "PeerNotGranted"),
-        ({"bounds": {"communicationRounds": 5}}, {"training": {"communicationRounds": 6}}, "BoundExceeded"),
-        ({"bounds": {"localEpochs": 2}}, {"training": {"localEpochs": 3}}, "BoundExceeded"),
-        ({"bounds": {"maxSteps": 9}}, {"training": {"members": [{"maxSteps": 10}]}}, "BoundExceeded"),
-        ({"bounds": {"members": 1}}, {"training": {"members": [{}, {}]}}, "BoundExceeded"),
-    ],
-)
-def test_each_mismatch_is_a_reason_of_its_own(
-    tmp_path: Path, changes: dict[str, Any], asked: dict[str, Any], reason: str
-) -> None:
-    found = mismatches(grant(tmp_path, **changes), computation(**asked))
-    assert [text.split(":")[0] for text in found] == [reason]
-
-
-def test_five_minutes_of_clock_difference_are_tolerated(tmp_path: Path) -> None:
-    limit = datetime.fromisoformat("2030-01-01T00:00:00+00:00")
-    one = grant(tmp_path, notAfter=limit.isoformat())
-    assert mismatches(one, computation(), now=limit.timestamp() + 299) == []
-    assert mismatches(one, computation(), now=limit.timestamp() + 301) != []
+def test_all_conditions_of_a_grant_are_read(tmp_path: Path) -> None:
+    path = write(tmp_path / "grant.yaml", document(uses=3, bounds={"activeSeconds": 9}))
+    (grant,) = GrantFiles(path).read().usable.values()
+    assert (grant.uses, grant.bounds.active_seconds, grant.revoked) == (3, 9, False)
 
 
 def test_a_missing_grant_says_that_nothing_runs(tmp_path: Path) -> None:
-    with pytest.raises(GrantError, match="nothing runs at this site"):
-        load_grant(tmp_path / "absent.yaml")
+    found = GrantFiles(tmp_path / "absent.yaml").read()
+    assert found.usable == {}
+    assert "nothing runs at this site" in found.problems[0]
 
 
-def test_a_field_that_is_missing_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (yaml.safe_dump({"spec": {}}), "apiVersion, kind"),
+        (yaml.safe_dump({**document(), "spec": {"revoked": True}}), "peers"),
+        (yaml.safe_dump(document(minSilos=2)), "minSilos"),
+        (yaml.safe_dump(document(useless=1)), "useless"),
+        ("{", "is not YAML"),
+    ],
+)
+def test_a_grant_that_an_api_server_would_refuse_is_not_used(tmp_path: Path, text: str, problem: str) -> None:
     path = tmp_path / "grant.yaml"
-    content = spec()
-    del content["peers"]
-    path.write_text(yaml.safe_dump({"spec": content}))
-    with pytest.raises(GrantError, match=r"grant\.yaml: field 'peers'"):
-        load_grant(path)
+    path.write_text(text)
+    found = GrantFiles(path).read()
+    assert found.usable == {}
+    assert "grant.yaml" in found.problems[0]
+    assert problem in found.problems[0]
 
 
-def test_a_condition_that_is_not_checked_makes_the_grant_useless(tmp_path: Path) -> None:
-    path = tmp_path / "grant.yaml"
-    path.write_text(yaml.safe_dump({"spec": {**spec(), "uses": 3, "bounds": {"activeSeconds": 9}}}))
-    with pytest.raises(
-        GrantError, match=r"spec\.uses, spec\.bounds\.activeSeconds: this version does not check"
-    ):
-        load_grant(path)
+def test_a_folder_holds_grants_and_a_bad_one_hides_no_other(tmp_path: Path) -> None:
+    write(tmp_path / "a.yaml", document("a"), document("b"))
+    write(tmp_path / "c.yaml", document("c"))
+    (tmp_path / "bad.yaml").write_text("kind: ParticipationGrant")
+    (tmp_path / ".c.yaml.1234").write_text("half")
+    found = GrantFiles(tmp_path).read()
+    assert sorted(found.usable) == ["name:a", "name:b", "name:c"]
+    assert len(found.problems) == 1
+
+
+def test_two_grants_of_one_name_are_not_used(tmp_path: Path) -> None:
+    write(tmp_path / "a.yaml", document("a"))
+    write(tmp_path / "b.yaml", document("a"), document("b"))
+    found = GrantFiles(tmp_path).read()
+    assert list(found.usable) == ["name:b"]
+    assert "twice" in found.problems[0]
+
+
+def test_a_change_is_seen_at_the_next_look(tmp_path: Path) -> None:
+    path = write(tmp_path / "grant.yaml", document())
+    files = GrantFiles(path)
+    assert not files.read().usable["name:local"].revoked
+    write(path, document(revoked=True))
+    assert files.read().usable["name:local"].revoked
+    path.unlink()
+    assert files.read().usable == {}
+
+
+def test_a_grant_created_anew_in_a_cluster_is_another_one(tmp_path: Path) -> None:
+    path = write(tmp_path / "grant.yaml", document(uid="1"))
+    files = GrantFiles(path)
+    (first,) = files.read().usable.values()
+    write(path, document(uid="22"))
+    (second,) = files.read().usable.values()
+    assert (grant_key(first), grant_key(second)) == ("uid:1", "uid:22")

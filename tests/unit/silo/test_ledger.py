@@ -130,8 +130,11 @@ def test_no_count_is_lost_or_doubled_by_a_kill(tmp_path: Path) -> None:
         said = counted - 1
 
 
-def test_a_damaged_ledger_says_which_file_it_is(tmp_path: Path) -> None:
+def test_a_damaged_ledger_says_which_file_it_is_until_it_is_mended(tmp_path: Path) -> None:
     path = tmp_path / "grants.sqlite"
     path.write_bytes(b"no database at all, but long enough to be read as the head of one" * 20)
+    ledger = GrantLedger(path)
     with pytest.raises(LedgerUnreadableError, match=r"grants\.sqlite"):
-        GrantLedger(path)
+        ledger.used("uid:1", NOW)
+    path.unlink()
+    assert ledger.used("uid:1", NOW) == 0

@@ -23,7 +23,10 @@ from fedgestalt.exchange.tokens import KeyCredential, Role
 from fedgestalt.exchange.view import BoardView
 from fedgestalt.secagg.messages import Message
 from fedgestalt.silo.config import SiteConfig
+from fedgestalt.silo.grant import GrantFiles
+from fedgestalt.silo.ledger import GrantLedger
 from fedgestalt.silo.lock import SiteBusyError
+from fedgestalt.silo.permission import Permission
 from fedgestalt.silo.round import RoundWork, TaskRefusal
 from fedgestalt.silo.vault import EpochVault
 from fedgestalt.silo.withdrawal import WithdrawalError, settle
@@ -46,6 +49,12 @@ class Agent:
         self._identity = Identity.load(site.identity_file)
         self._client = self._connect("tasks")
         self._vault = EpochVault(site.state / "epochs.sqlite")
+        self._permission = Permission(
+            GrantFiles(site.grant_file),
+            GrantLedger(site.state / "grants.sqlite"),
+            hub_key=site.hub_key,
+            silo=site.name,
+        )
         self._rounds: dict[str, RoundWork] = {}
         self._followed: set[str] = set()
         self._tasks: dict[str, SiloTaskDocument] = {}
@@ -102,7 +111,7 @@ class Agent:
             uid = document.spec["roundUID"]
             if uid not in self._rounds:
                 self._rounds[uid] = RoundWork(
-                    self._site, self._identity, uid, self._connect(uid[:8]), self._vault
+                    self._site, self._identity, uid, self._connect(uid[:8]), self._vault, self._permission
                 )
             if uid not in self._followed and not self._rounds[uid].finished:
                 self._followed.add(uid)

@@ -1,126 +1,95 @@
-"""The ParticipationGrant: what a hospital's data steward allows, checked before anything runs at the site."""
+"""The site's ParticipationGrants as files: what the data steward wrote, validated as an API server would.
+
+What a grant means is decided in one place for agent and operator, :mod:`fedgestalt_operator.plan.grants`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+import threading
+from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
-from typing import Any
 
-import yaml
+from fedgestalt_operator.api.grant import KIND, ParticipationGrant, parse_grant
+from fedgestalt_operator.kube.documents import DocumentError
+from fedgestalt_operator.kube.validate import InvalidDocumentError, validate_file
 
-from fedgestalt.crypto.keys import fingerprint
+log = logging.getLogger(__name__)
 
-_TOLERANCE_SECONDS = 300.0
-
-
-class GrantError(Exception):
-    """The grant file itself is unusable."""
+_Mark = tuple[int, int, int]
 
 
-@dataclass(frozen=True)
-class Grant:
-    """A ParticipationGrant's spec."""
+@dataclass(frozen=True, slots=True)
+class Grants:
+    """The grants that can be used, by key (see :func:`grant_key`), and what is wrong with the other files."""
 
-    hub: str
-    operations: frozenset[str]
-    purposes: frozenset[str]
-    dataset: str
-    peers: frozenset[str]
-    min_silos: int
-    not_after: float
-    bounds: Mapping[str, int]
-    revoked: bool
-
-    def mismatches(
-        self, computation: Mapping[str, Any], *, hub_key: bytes, silo: str, now: float
-    ) -> list[str]:
-        """Why a frozen computation does not fit this grant; empty when it does.
-
-        The answers are readable by the coordinator, so they name the rule and the asked value, never the site's internals.
-        """
-        spec = computation["spec"]
-        problems = []
-        if self.revoked:
-            problems.append("GrantRevoked: the data steward revoked the grant")
-        if now > self.not_after + _TOLERANCE_SECONDS:
-            problems.append("GrantExpired: the grant's notAfter has passed")
-        if fingerprint(hub_key).hex() != self.hub:
-            problems.append("HubNotGranted: the grant names another hub key")
-        if spec["operation"] not in self.operations:
-            problems.append(f"OperationNotGranted: {spec['operation']}")
-        if spec["purpose"] not in self.purposes:
-            problems.append(f"PurposeNotGranted: {spec['purpose']}")
-        if spec["dataset"] != self.dataset:
-            problems.append(f"DatasetNotGranted: {spec['dataset']}")
-        if spec["quorum"]["minSilos"] < self.min_silos:
-            problems.append(
-                f"QuorumTooSmall: minSilos {spec['quorum']['minSilos']} is below the grant's {self.min_silos}"
-            )
-        asked = _asked(spec.get("training", {}))
-        problems.extend(
-            f"BoundExceeded: {name} {asked[name]} > {most}"
-            for name, most in sorted(self.bounds.items())
-            if asked[name] > most
-        )
-        problems.extend(
-            f"PeerNotGranted: {name}"
-            for name, identity in sorted(computation["silos"].items())
-            if name != silo and fingerprint(bytes.fromhex(identity)).hex() not in self.peers
-        )
-        return problems
+    usable: dict[str, ParticipationGrant]
+    problems: tuple[str, ...] = ()
 
 
-_FIELDS = {"hub", "operations", "purposes", "dataset", "peers", "minSilos", "notAfter", "bounds", "revoked"}
+def grant_key(grant: ParticipationGrant) -> str:
+    """What tells a grant apart from a later one of the same name: its uid, or on one machine, without uids, its name."""
+    metadata = grant.metadata
+    return f"uid:{metadata.uid}" if metadata.uid else f"name:{metadata.name}"
 
 
-def _asked(training: Mapping[str, Any]) -> dict[str, int]:
-    """What a training section asks of a site, by the names of a grant's bounds."""
-    members = training.get("members", ())
-    return {
-        "members": len(members),
-        "communicationRounds": training.get("communicationRounds", 0),
-        "localEpochs": training.get("localEpochs", 0),
-        "maxSteps": max((member.get("maxSteps", 0) for member in members), default=0),
-    }
+class GrantFiles:
+    """Reads one YAML file of grants, or a folder of them (``*.yaml``); anew only where a file changed. Safe for threads."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._known: dict[Path, tuple[_Mark, list[ParticipationGrant], str]] = {}
+        self._said: tuple[str, ...] = ()
+
+    def read(self) -> Grants:
+        """All grants as they stand now. One that cannot be read hides no other one; what is wrong is logged once."""
+        with self._lock:
+            fresh = {path: entry for path in self._files() if (entry := self._read(path)) is not None}
+            self._known = fresh
+            listed = (grant for _, grants, _ in fresh.values() for grant in grants)
+            usable, twice = _by_key(listed)
+            problems = tuple([problem for _, _, problem in fresh.values() if problem] + twice)
+            if not fresh:
+                problems = (f"{self._path}: there is no grant. Without one nothing runs at this site.",)
+            if problems != self._said:
+                for problem in problems:
+                    log.error("%s", problem)
+                self._said = problems
+            return Grants(usable, problems)
+
+    def _files(self) -> list[Path]:
+        if not self._path.is_dir():
+            return [self._path]
+        return sorted(p for p in self._path.glob("*.yaml") if not p.name.startswith("."))
+
+    def _read(self, path: Path) -> tuple[_Mark, list[ParticipationGrant], str] | None:
+        try:
+            found = path.stat()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            return (0, 0, 0), [], f"{path}: {error.strerror}. The grant is not used."
+        mark = (found.st_mtime_ns, found.st_size, found.st_ino)
+        known = self._known.get(path)
+        if known is not None and known[0] == mark:
+            return known
+        try:
+            return mark, [parse_grant(document) for document in validate_file(path)], ""
+        except (DocumentError, InvalidDocumentError, ValueError) as error:
+            return mark, [], f"{error}. The grant is not used; see `fedgestalt validate`."
 
 
-def load_grant(path: Path) -> Grant:
-    """Read a ParticipationGrant document (YAML).
-
-    Raises:
-        GrantError: it is absent, no YAML, or a field is missing; the message names file and field.
-    """
-    try:
-        document = yaml.safe_load(path.read_text())
-    except OSError as error:
-        raise GrantError(f"{path}: {error.strerror}. Without a grant nothing runs at this site.") from error
-    except yaml.YAMLError as error:
-        raise GrantError(f"{path}: not YAML ({error}).") from error
-    try:
-        spec = document["spec"]
-        not_after = spec["notAfter"]
-        if isinstance(not_after, str):
-            not_after = datetime.fromisoformat(not_after)
-        bounds = spec.get("bounds", {})
-        # A condition that is not checked here must not look as if it were.
-        unchecked = [f"spec.{name}" for name in sorted(spec.keys() - _FIELDS)]
-        unchecked += [f"spec.bounds.{name}" for name in sorted(bounds.keys() - _asked({}).keys())]
-        if unchecked:
-            raise GrantError(
-                f"{path}: {', '.join(unchecked)}: this version does not check it, so the grant is not used; remove it"
-            )
-        return Grant(
-            hub=spec["hub"],
-            operations=frozenset(spec["operations"]),
-            purposes=frozenset(spec["purposes"]),
-            dataset=spec["dataset"],
-            peers=frozenset(spec["peers"]),
-            min_silos=int(spec["minSilos"]),
-            not_after=not_after.timestamp(),
-            bounds={name: int(most) for name, most in bounds.items()},
-            revoked=bool(spec.get("revoked", False)),
-        )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise GrantError(f"{path}: field {error} is missing or malformed.") from error
+def _by_key(grants: Iterable[ParticipationGrant]) -> tuple[dict[str, ParticipationGrant], list[str]]:
+    """By key; of two with one name and no uid neither is used, for the ledger could not tell them apart."""
+    usable: dict[str, ParticipationGrant] = {}
+    twice: set[str] = set()
+    for grant in grants:
+        key = grant_key(grant)
+        if key in usable:
+            twice.add(key)
+        usable[key] = grant
+    for key in twice:
+        del usable[key]
+    return usable, [f"{KIND} {key.partition(':')[2]}: is there twice; rename one" for key in sorted(twice)]

@@ -45,21 +45,10 @@ class GrantLedger:
     """
 
     def __init__(self, path: Path) -> None:
-        """
-        Raises:
-            LedgerUnreadableError: the file is damaged or cannot be opened.
-        """
+        """Every method raises LedgerUnreadableError while the file is damaged or cannot be opened."""
         self._lock = threading.Lock()
         self._path = path
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))  # SQLite's journals take over this mode
-            self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute("PRAGMA synchronous=FULL")
-            self._db.executescript(_TABLES)
-        except (OSError, sqlite3.Error) as error:
-            raise self._unreadable(error) from error
+        self._db: sqlite3.Connection | None = None
 
     def admit(self, round_uid: str, digest: bytes, grant: str, name: str, now: float) -> None:
         """Let a round in under a grant. Another grant for the same round replaces the one before."""
@@ -125,22 +114,27 @@ class GrantLedger:
         return {key: Usage(name, used, at) for key, name, used, at in rows}
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file; the next call opens it again."""
         with self._lock:
-            self._db.close()
+            if self._db is not None:
+                self._db.close()
+                self._db = None
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         with self._lock:
             try:
-                self._db.execute("BEGIN IMMEDIATE")
+                if self._db is None:
+                    self._db = _open(self._path)
+                db = self._db
+                db.execute("BEGIN IMMEDIATE")
                 try:
-                    yield self._db
+                    yield db
                 except BaseException:
-                    self._db.execute("ROLLBACK")
+                    db.execute("ROLLBACK")
                     raise
-                self._db.execute("COMMIT")
-            except sqlite3.Error as error:
+                db.execute("COMMIT")
+            except (OSError, sqlite3.Error) as error:
                 raise self._unreadable(error) from error
 
     def _unreadable(self, error: Exception) -> LedgerUnreadableError:
@@ -148,6 +142,20 @@ class GrantLedger:
             f"{self._path}: the ledger of grants cannot be used ({error}). Nothing new runs without it: make room or "
             "put the file back from a backup."
         )
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))  # SQLite's journals take over this mode
+    db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+    try:
+        db.execute("PRAGMA journal_mode=WAL")
+        db.execute("PRAGMA synchronous=FULL")
+        db.executescript(_TABLES)
+    except sqlite3.Error:
+        db.close()
+        raise
+    return db
 
 
 def _used(db: sqlite3.Connection, grant: str, now: float, apart_from: str) -> int:

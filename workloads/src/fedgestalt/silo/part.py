@@ -81,7 +81,7 @@ class RoundPart:
         self._skipped: set[tuple[str, int]] = set()
         self._tries: dict[tuple[str, int], tuple[int, int]] = {}
         self._begun: set[tuple[int, str, int]] = set()
-        self._ended = ""
+        self._ended = self._leaving = ""
         self.on_evaluation: Callable[[NDArray[np.uint32]], bytes] | None = None
         """Called with the unblinded sum of the evaluation's contributions; returns the hash that confirms it."""
         self.on_enrolled: Callable[[], None] | None = None
@@ -113,9 +113,9 @@ class RoundPart:
         with self._changed:
             session = self._session
             if message.slot.kind == Kind.FAILED:
-                self._end(f"the round failed: {message.body['reason']}")
+                self.end(f"the round failed: {message.body['reason']}")
             elif message.slot.kind == Kind.RELEASED:
-                self._end("the round is over")
+                self.end("the round is over")
             if session is not None and message.slot.enrolment == session.enrolment_number:
                 self._apply(session.on(message))
             self._changed.notify_all()
@@ -169,9 +169,23 @@ class RoundPart:
         with self._changed:
             self._apply(self.session.fault(reason, detail, member, t))
 
-    def begin(self, member: str, t: int, base: bytes) -> None:
-        """Take part in the aggregation of (member, t) over the model with hash ``base``."""
+    def leave(self, why: str) -> None:
+        """Begin no aggregation any more; open ones go on, and the trainer is stopped once it asks for another one."""
         with self._changed:
+            self._leaving = self._leaving or why
+            self._changed.notify_all()
+
+    def end(self, why: str) -> None:
+        """The round is over for this silo: whoever waits for it is told."""
+        with self._changed:
+            self._ended = self._ended or why
+            self._changed.notify_all()
+
+    def begin(self, member: str, t: int, base: bytes) -> None:
+        """Take part in the aggregation of (member, t) over the model with hash ``base``, unless this silo is leaving."""
+        with self._changed:
+            if self._leaving:
+                return
             key = (self.session.enrolment_number, member, t)
             if key not in self._begun:
                 self._begun.add(key)
@@ -310,7 +324,7 @@ class RoundPart:
         if current.t < t:
             if new is None or bytes.fromhex(new.hash) != model_hash:
                 self.fault(FaultReason.MODEL_MISMATCH, "another model than the quorum's", member, t)
-                self._end("this silo's model differs from the quorum's")
+                self.end("this silo's model differs from the quorum's")
                 return
             self._models.put(member, new)
             log.info("%s: %s t=%d done", self.name, member, t)
@@ -360,10 +374,6 @@ class RoundPart:
 
     def _scale(self, member: str, t: int) -> int:
         return self._tries.get((member, t), (1, 1))[1]
-
-    def _end(self, why: str) -> None:
-        self._ended = self._ended or why
-        self._changed.notify_all()
 
 
 def silo_weight(photos: int) -> int:

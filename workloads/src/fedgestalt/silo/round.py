@@ -18,10 +18,11 @@ from fedgestalt.silo.admission import Admission
 from fedgestalt.silo.base import Base, BaseError, load_base
 from fedgestalt.silo.config import SiteConfig
 from fedgestalt.silo.counts import training_photos
-from fedgestalt.silo.grant import GrantError, load_grant
+from fedgestalt.silo.leaving import remember, remembered, sending
 from fedgestalt.silo.models import ModelStore
 from fedgestalt.silo.outbox import Board, Outbox
 from fedgestalt.silo.part import RoundPart, silo_weight
+from fedgestalt.silo.permission import LOOK_SECONDS, Permission
 from fedgestalt.silo.results import Results
 from fedgestalt.silo.spool import Spool
 from fedgestalt.silo.store import DiskStore
@@ -34,15 +35,25 @@ log = logging.getLogger(__name__)
 
 DELEGATION_SECONDS = 7 * 86400
 RETRY_SECONDS = 2.0
+MESSAGE_LENGTH = 1000
+PATIENCE_SECONDS = 30.0
+TASK_KINDS = ("Enrol", "Train", "Encode")
 
 
 class RoundWork:
     """One round at one site. Methods are called from the agent's main thread, those of the trainer's link excepted."""
 
     def __init__(
-        self, site: SiteConfig, identity: Identity, round_uid: str, board: Board, vault: EpochVault
+        self,
+        site: SiteConfig,
+        identity: Identity,
+        round_uid: str,
+        board: Board,
+        vault: EpochVault,
+        permission: Permission,
     ) -> None:
         self.uid = round_uid
+        self._permission = permission
         self._site, self._identity, self._board, self._vault = site, identity, board, vault
         self._directory = private_directory(site.work / round_uid[:8])
         self._store = DiskStore(site.state / f"{round_uid}.sqlite")
@@ -65,8 +76,15 @@ class RoundWork:
         # Its secrets are deleted, so a finished round is never taken up again, whatever is asked.
         self.finished = self.dormant = (self._directory / "finished").exists()
         self._base_wanted, self._not_before = False, 0.0
-        if self.finished:
-            self._store.delete(f"secagg/{round_uid}/")  # a kill may have come in between
+        self._leaving = ""
+        self._caught_up = False
+        self._next_look = self._heard = self._began = time.monotonic()
+        self._left = remembered(self._store)
+        if self._left is not None:
+            self.finished, self.dormant = True, False  # its tasks go on to say why
+        if self.finished:  # a kill may have come in between
+            self._store.delete(f"secagg/{round_uid}/")
+            permission.over(round_uid)
 
     # ------------------------------------------------------------------ tasks
 
@@ -107,12 +125,9 @@ class RoundWork:
         self._computation = json.loads(data)
         spec = self._computation["spec"]
         # What was granted once stays so for the round: the steward revokes, a restart does not.
-        granted = self._store.get("granted")
-        if granted != computation.digest:
-            self._check_grant(self._computation)
+        if not self._permission.admitted(self.uid, computation.digest):
+            self._check_grant(computation.digest)
         self._base = self._load_base(first)
-        if granted is None:
-            self._store.put("granted", computation.digest)
         vocabulary = self._board.download(self.uid, spec["vocabulary"]["digest"].removeprefix("sha256:"))
         self._vocabulary = json.loads(vocabulary)
         cohort = self._site.datasets[spec["dataset"]]
@@ -179,15 +194,19 @@ class RoundWork:
         key = self._part.session.fresh_epoch
         if key is not None:
             self._vault.put(self._part.session.h, key)
-        if self._admission is None or self._computation is None:
-            return
-        if not self._part.posted(Kind.ADMIT):
+        part, refused = self._part, ""
+        if self._admission is not None and not part.posted(Kind.ADMIT):
             try:
-                self._check_grant(self._computation)  # once more: whom it admits, a silo cannot put out again
+                # Once more: whom it admits, a silo cannot put out again.
+                self._check_grant(part.session.computation.digest)
             except TaskRefusal as refusal:
-                self._part.fault(FaultReason.GRANT_MISMATCH, str(refusal))
-                return
-        self._admission.enrolled()
+                refused = str(refusal)
+        refused = refused or str(self._permission.count(self.uid, part.session.h) or "")
+        if refused:
+            self._leaving = refused  # the next look says so to the others
+            part.leave(refused)
+        elif self._admission is not None:
+            self._admission.enrolled()
 
     def _open_base(self) -> None:
         """A newcomer got the epoch's key: the bundle is fetched from the main loop, as often as it takes."""
@@ -208,17 +227,55 @@ class RoundWork:
             self._part.fault(FaultReason.MODEL_MISMATCH, str(error))
         self._base_wanted = False
 
-    def _check_grant(self, computation: Mapping[str, Any]) -> None:
-        try:
-            grant = load_grant(self._site.grant_file)
-            problems = grant.mismatches(
-                computation, hub_key=self._site.hub_key, silo=self._site.name, now=time.time()
-            )
-        except GrantError as error:
-            log.error("%s", error)
-            problems = ["NoGrant: this site has no usable grant"]
+    def _check_grant(self, digest: bytes) -> None:
+        assert self._computation is not None
+        problems = self._permission.admit(self.uid, digest, self._computation)
         if problems:
-            raise TaskRefusal("GrantMismatch", "; ".join(problems))
+            raise TaskRefusal(FaultReason.GRANT_MISMATCH, "; ".join(map(str, problems))[:MESSAGE_LENGTH])
+
+    # ------------------------------------------------------------------ leaving
+
+    def _look(self) -> None:
+        """Whether the round may go on here; if not, leave it as soon as nobody counts on this silo's masks."""
+        now = time.monotonic()
+        if self.finished or self._part is None or now < self._next_look:
+            return
+        # While the board is read for the first time, for instance after a restart, nobody can tell what is open.
+        self._caught_up = (
+            self._caught_up or now - self._heard >= LOOK_SECONDS or now - self._began >= PATIENCE_SECONDS
+        )
+        if not self._caught_up:
+            return
+        self._next_look = now + LOOK_SECONDS
+        why = self._leaving or str(self._permission.ended(self.uid) or "")
+        if not why:
+            return
+        if not self._leaving:
+            log.warning("round %s: leaving it: %s", self.uid[:8], why)
+            self._leaving = why
+            self._part.leave(why)
+        if not sending(self._believed, self._site.name):
+            self._leave(why)
+
+    def _leave(self, why: str) -> None:
+        """Say so on the board, end the workloads, and forget the round's secrets: it is not taken up again."""
+        assert self._part is not None
+        failed = {
+            "phase": "Failed",
+            "reason": FaultReason.GRANT_MISMATCH,
+            "fraction": 0.0,
+            "message": why[:MESSAGE_LENGTH],
+        }
+        said = {kind: self.task_status(kind) for kind in TASK_KINDS}
+        statuses = {k: status if status["phase"] == "Succeeded" else failed for k, status in said.items()}
+        self._part.fault(FaultReason.GRANT_MISMATCH, why)
+        self._part.end(why)
+        if self._workloads is not None:
+            self._workloads.stop()
+            self._workloads = None
+        remember(self._store, why, statuses)
+        self._left = why, statuses
+        self._finish()
 
     # ------------------------------------------------------------------ the board
 
@@ -227,6 +284,9 @@ class RoundWork:
         if seq <= len(self._log):
             return
         self._log.append(message)
+        self._heard = time.monotonic()
+        if self._left is not None:
+            return
         if self._part is not None and message.slot.enrolment == self._attempt:
             self._deliver(message)
         own = message.slot.sender == self._site.name
@@ -285,13 +345,16 @@ class RoundWork:
             self._workloads.start(task)
 
     def poll(self) -> None:
-        """Watch the processes, and fetch what is missing."""
+        """Watch the processes and the grant, and fetch what is missing."""
+        self._look()
         self._fetch_base()
         if self._workloads is not None:
             self._workloads.poll()
 
     def task_status(self, kind: str) -> dict[str, Any]:
         """What the hub may know of a task of this round."""
+        if self._left is not None:
+            return dict(self._left[1].get(kind) or self._left[1][TASK_KINDS[-1]])
         if self._rewound:
             said = "the board was set back behind what this silo saw of it"
             return {
@@ -321,6 +384,7 @@ class RoundWork:
         write_atomic(self._directory / "finished", b"")
         self._part.session.close()
         self._store.delete(f"secagg/{self.uid}/")  # of attempts that came to nothing as well
+        self._permission.over(self.uid)
 
     def stop(self) -> None:
         """End the processes and the link; everything goes on after a restart."""
