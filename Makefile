@@ -8,7 +8,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 EXTRAS ?= train,serve,operator,dev
 
-.PHONY: help setup demo evaluate-demo test test-slow lint format clean chaos
+.PHONY: help setup demo evaluate-demo test test-slow cluster-test lint format clean chaos
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -26,10 +26,13 @@ evaluate-demo: setup ## Reproduce the accuracy table of the README (three seeds,
 	$(BIN)/fedgestalt evaluate $(ARGS)
 
 test: setup ## Tests that need neither root nor servers
-	$(BIN)/pytest -m "not slow" $(ARGS)
+	$(BIN)/pytest -m "not slow and not cluster" $(ARGS)
 
 test-slow: setup ## Real Ray workers, kills, whole federations
 	$(BIN)/pytest -m slow $(ARGS)
+
+cluster-test: setup ## Against a real Kubernetes API server; builds one with Go first, unless KUBEBUILDER_ASSETS has it
+	assets=$$(scripts/kube-assets) && KUBEBUILDER_ASSETS="$$assets" $(BIN)/pytest tests/cluster $(ARGS)
 
 chaos: setup ## 100 random kills over several rounds (about 8 minutes); the seed is printed
 	$(BIN)/python tests/chaos/run_chaos.py $(or $(KILLS),100) $(ARGS)
