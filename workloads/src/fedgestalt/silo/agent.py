@@ -28,6 +28,7 @@ from fedgestalt.silo.ledger import GrantLedger
 from fedgestalt.silo.lock import SiteBusyError
 from fedgestalt.silo.permission import Permission
 from fedgestalt.silo.round import RoundWork, TaskRefusal
+from fedgestalt.silo.sources import ExchangeTasks, FolderTasks, TaskSource
 from fedgestalt.silo.vault import EpochVault
 from fedgestalt.silo.withdrawal import WithdrawalError, settle
 
@@ -47,7 +48,7 @@ class Agent:
     def __init__(self, site: SiteConfig) -> None:
         self._site = site
         self._identity = Identity.load(site.identity_file)
-        self._client = self._connect("tasks")
+        self._source = self._make_source()
         self._vault = EpochVault(site.state / "epochs.sqlite")
         self._permission = Permission(
             GrantFiles(site.grant_file),
@@ -63,14 +64,21 @@ class Agent:
         self._events: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
         self._stopping = threading.Event()
 
+    def _make_source(self) -> TaskSource:
+        if self._site.handover is not None:
+            return FolderTasks(self._site.handover, self._credential())
+        return ExchangeTasks(self._connect("tasks-poll"), self._connect("tasks"))
+
+    def _credential(self) -> KeyCredential:
+        return KeyCredential(self._identity, Role.SILO, self._site.name, self._site.hub_key)
+
     def _connect(self, purpose: str) -> BoardClient:
         """A client of its own per thread: connections and chain states are not shared."""
         site = self._site
-        credential = KeyCredential(self._identity, Role.SILO, site.name, site.hub_key)
         return BoardClient(
             site.exchange_url,
             site.ca_file,
-            credential,
+            self._credential(),
             name=site.name,
             hub_key=site.hub_key,
             state=FileChainState(site.state / "chain" / purpose),
@@ -93,6 +101,7 @@ class Agent:
             if time.monotonic() >= next_report:
                 self._offer_tasks()
                 self._report()
+                self._publish()
                 next_report = time.monotonic() + STATUS_SECONDS
         for work in self._rounds.values():
             work.stop()
@@ -164,11 +173,17 @@ class Agent:
                 status = work.task_status(document.spec["kind"])
             if self._reported.get(name) != status:
                 try:
-                    self._client.put_task_status(name, status)
-                except ExchangeError as error:
+                    self._source.report(name, status)
+                except (ExchangeError, OSError) as error:
                     log.warning("task status: %s", error)
                     return
                 self._reported[name] = status
+
+    def _publish(self) -> None:
+        try:
+            self._source.publish(self._permission.projection())
+        except OSError as error:
+            log.warning("the ledger's projection: %s", error)
 
     # ------------------------------------------------------------------ threads that wait
 
@@ -181,19 +196,15 @@ class Agent:
                 log.warning("withdrawals: %s", error)
 
     def _follow_tasks(self) -> None:
-        client = self._connect("tasks-poll")
-        revision, known = 0, dict[str, int]()
         while not self._stopping.is_set():
             try:
-                documents, revision = client.tasks(POLL_SECONDS, after=revision)
-            except ExchangeError as error:
+                documents = self._source.wait(POLL_SECONDS)
+            except (ExchangeError, OSError) as error:
                 log.warning("tasks: %s", error)
                 self._stopping.wait(RETRY_SECONDS)
                 continue
             for document in documents:
-                if known.get(document.name) != document.revision:
-                    known[document.name] = document.revision
-                    self._events.put(("task", document))
+                self._events.put(("task", document))
 
     def _follow_board(self, uid: str) -> None:
         view = BoardView(self._connect(f"board-{uid[:8]}"), uid)

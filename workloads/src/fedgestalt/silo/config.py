@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fedgestalt_operator.plan.handover import GRANTS
+
 
 class SiteConfigError(Exception):
     """The site's configuration file is unusable; the message names the file, the field and the mend."""
@@ -25,12 +27,15 @@ class SiteConfig:
     """The hub's Ed25519 public key, 32 bytes: pinned by the site's IT when the silo is registered."""
     identity_file: Path
     grant_file: Path
+    """A YAML file of ParticipationGrants, or a folder of such files."""
     datasets: Mapping[str, Path]
     """Contract name of a dataset -> folder of the cohort at this site."""
     seed_file: Path
     """The site secret that local training seeds derive from, 32 bytes."""
     workload: tuple[str, ...] = ("python", "-m", "fedgestalt.training.entry")
     """The command that ``train --task FILE`` and ``encode --task FILE`` are appended to."""
+    handover: Path | None = None
+    """The folder shared with the operator's site role, from which tasks come; None: they come from the exchange."""
 
     @property
     def work(self) -> Path:
@@ -73,6 +78,8 @@ def load_site_config(path: Path) -> SiteConfig:
         return (root / value).resolve()
 
     try:
+        handover = document.get("handover")
+        grants = f"{handover}/{GRANTS}"
         return SiteConfig(
             name=document["name"],
             directory=root.resolve(),
@@ -80,10 +87,11 @@ def load_site_config(path: Path) -> SiteConfig:
             ca_file=at(document["exchange"]["ca"]),
             hub_key=bytes.fromhex(document["hubKey"]),
             identity_file=at(document["identity"]),
-            grant_file=at(document["grant"]),
+            grant_file=at(document["grant"] if handover is None else document.get("grant", grants)),
             datasets={name: at(folder) for name, folder in document["datasets"].items()},
             seed_file=at(document["seed"]),
             **({"workload": tuple(document["workload"])} if "workload" in document else {}),
+            handover=None if handover is None else at(handover),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise SiteConfigError(f"{path}: field {error} is missing or malformed.") from error

@@ -14,6 +14,7 @@ from pathlib import Path
 from fedgestalt_operator.api.grant import KIND, ParticipationGrant, parse_grant
 from fedgestalt_operator.kube.documents import DocumentError
 from fedgestalt_operator.kube.validate import InvalidDocumentError, validate_file
+from fedgestalt_operator.plan import handover
 
 log = logging.getLogger(__name__)
 
@@ -29,9 +30,8 @@ class Grants:
 
 
 def grant_key(grant: ParticipationGrant) -> str:
-    """What tells a grant apart from a later one of the same name: its uid, or on one machine, without uids, its name."""
-    metadata = grant.metadata
-    return f"uid:{metadata.uid}" if metadata.uid else f"name:{metadata.name}"
+    """What the ledger calls a grant."""
+    return handover.grant_key(grant.metadata.name, grant.metadata.uid)
 
 
 class GrantFiles:
