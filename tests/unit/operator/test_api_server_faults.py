@@ -160,6 +160,7 @@ def kubeconfig(folder: Path, port: int) -> Path:
         (status(410, "Expired"), Gone, "because"),
         (status(422, "Invalid", "spec.x: Invalid value"), ValueError, "spec.x: Invalid value"),
         (status(400, "BadRequest", "strict decoding error"), ValueError, "strict decoding error"),
+        (status(500, "", "failed to create typed patch object (f/west): .spec.x"), ValueError, "spec.x"),
         (status(429, "TooManyRequests"), ClusterUnavailable, "because"),
         (status(500, "InternalError"), ClusterUnavailable, "because"),
         (says(503, "<html>\n no upstream </html>"), ClusterUnavailable, "<html> no upstream"),

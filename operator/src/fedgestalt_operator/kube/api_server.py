@@ -111,7 +111,7 @@ class ApiServerCluster(Cluster):
         return self._call(request, what, "POST", what.path(namespace), query=_STRICT, body=_body(document))
 
     def apply(self, document: Mapping[str, Any]) -> Document:
-        """See `Cluster.apply`. Server-side apply as field manager `fedgestalt`, forced."""
+        """See `Cluster.apply`. Server-side apply as field manager `fedgestalt`, forced; RBAC: patch and create."""
         what, namespace, name = _identity(document)
         return self._call(
             Request("patch", what.kind, namespace, name),

@@ -20,6 +20,8 @@ from .errors import (
 
 _MAX_TEXT: Final = 2000
 _INVALID: Final = (400, 413, 415, 422)
+# How a server-side apply says that a field is unknown or has another type: as a failure of the server's own.
+_NO_TYPED_PATCH: Final = "failed to create typed patch object"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,7 @@ def refusal(request: Request, code: int, body: bytes | Mapping[str, Any]) -> Clu
         return AlreadyExists(about) if status.get("reason") == "AlreadyExists" else Conflict(about)
     if code == 410:
         return Gone(about)
-    if code in _INVALID:
+    if code in _INVALID or (code == 500 and text.startswith(_NO_TYPED_PATCH)):
         return ValueError(about)
     if code == 429 or code >= 500:
         return ClusterUnavailable(about)
