@@ -157,8 +157,17 @@ def test_other_paths_say_what_there_is(ask):
     assert "/livez, /readyz, /metrics" in text
 
 
-def test_head_has_no_body_and_query_strings_do_not_matter(ask):
-    assert ask("/livez", "HEAD") == (200, "")
+def test_head_has_no_body_so_that_the_connection_goes_on(health):
+    with ProbeServer(health, Metrics(), host=HOST, port=0) as server:
+        connection = http.client.HTTPConnection(HOST, server.port, timeout=5)
+        for method, body in (("HEAD", b""), ("GET", b"ok\n")):
+            connection.request(method, "/livez")
+            answer = connection.getresponse()
+            assert (answer.status, answer.read()) == (200, body)
+        connection.close()
+
+
+def test_query_strings_do_not_matter(ask):
     assert ask("/livez?verbose")[0] == 200
 
 
