@@ -46,7 +46,7 @@ class ProbeServer:
         except OSError as error:
             where = f"{self._host or '*'}:{self._port}"
             raise ProbeError(
-                f"probes cannot be served on {where}: {error.strerror or error}; choose another --probe-address"
+                f"probes cannot be served on {where}: {error.strerror or error}; choose another --probe-port"
             ) from None
         self._server = server
         self._thread = threading.Thread(target=server.serve_forever, args=(0.1,), name="probes", daemon=True)
