@@ -48,7 +48,10 @@ def _holds(rule: str, schema: Schema, value: Any, old: Any) -> bool:
     context = {"self": _cel(schema, value)}
     if old is not _ABSENT:
         context["oldSelf"] = _cel(schema, old)
-    return bool(_program(rule)(context))
+    try:
+        return bool(_program(rule)(context))
+    except (celpy.CELEvalError, ArithmeticError, ValueError):
+        return False  # as the API server does: a rule that cannot be evaluated does not hold
 
 
 @cache
@@ -60,7 +63,9 @@ def _program(rule: str) -> Callable[[Mapping[str, Any]], Any]:
 
 
 def _cel(schema: Schema, value: Any) -> Any:
-    """The CEL value of a JSON value, typed by its schema: a whole number in a `number` field is a double."""
+    """The CEL value of a JSON value, typed by its schema: 1 in a `number` field is a double, 1.0 in an `integer`
+    field is none.
+    """
     if isinstance(value, dict):
         properties, rest = schema.get("properties", {}), schema.get("additionalProperties")
         other = rest if isinstance(rest, dict) else {}
@@ -72,6 +77,5 @@ def _cel(schema: Schema, value: Any) -> Any:
     if isinstance(value, bool):
         return celtypes.BoolType(value)
     if isinstance(value, int | float):
-        whole = isinstance(value, int) and schema.get("type") != "number"
-        return celtypes.IntType(value) if whole else celtypes.DoubleType(value)
+        return celtypes.DoubleType(value) if schema.get("type") == "number" else celtypes.IntType(int(value))
     return None if value is None else celtypes.StringType(value)

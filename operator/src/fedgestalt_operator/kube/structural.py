@@ -34,9 +34,13 @@ class Problem:
 
 
 def apply_defaults(schema: Schema, value: Any) -> Any:
-    """A copy of `value` with the schema's defaults, applied from the outside in as the API server does."""
+    """A copy of `value` with the schema's defaults, applied from the outside in as the API server does: to it a
+    known field that is null is absent.
+    """
     if isinstance(value, dict) and "properties" in schema:
-        result = {k: apply_defaults(schema["properties"].get(k, {}), v) for k, v in value.items()}
+        known = schema["properties"]
+        given = {k: v for k, v in value.items() if v is not None or k not in known}
+        result = {k: apply_defaults(known.get(k, {}), v) for k, v in given.items()}
         for name, child in schema["properties"].items():
             if name not in result and "default" in child:
                 result[name] = apply_defaults(child, copy.deepcopy(child["default"]))
