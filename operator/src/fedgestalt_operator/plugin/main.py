@@ -13,6 +13,8 @@ from .access import open_access
 from .ends import Exit
 from .follow import read_round
 from .options import cluster_options, open_for, seconds_of
+from .replay import replay_round
+from .sources import BoardSource, FileSource, HubSource
 from .wait import wait_for
 from .watch import watch_round
 from .why import explain
@@ -73,6 +75,42 @@ def wait(
     code, line = wait_for(access, round_name, timeout)
     click.echo(line)
     ctx.exit(code)
+
+
+@cli.command()
+@click.argument("round_name", metavar="ROUND")
+@click.option("--until", metavar="TIME|SEQ", help="The moment: 2026-11-24T14:32:00Z, or a sequence number.")
+@click.option("--step", is_flag=True, help="Every decision, and whether the planner decides the same.")
+@click.option(
+    "--board",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="An exported board; the hub's own if not given.",
+)
+@click.option("--hub-namespace", help="Namespace of the hub's operator; the round's if not given.")
+@cluster_options
+@click.pass_context
+def replay(
+    ctx: click.Context,
+    round_name: str,
+    until: str | None,
+    step: bool,
+    board: Path | None,
+    hub_namespace: str | None,
+    kubeconfig: Path | None,
+    context: str | None,
+    namespace: str | None,
+) -> None:
+    """Show what was known at a moment of a round, and why the hub decided as it did."""
+    if step and until is not None:
+        raise click.UsageError("--step goes through the whole round; leave out --until")
+    source: BoardSource
+    if board is not None:
+        source = FileSource(board)
+    else:
+        access = open_for(ctx, kubeconfig, context, namespace)
+        where = hub_namespace or access.namespace
+        source = HubSource(access.cluster, access.namespace, where, access.document)
+    ctx.exit(replay_round(source.read(round_name), until, step, click.echo))
 
 
 def main() -> None:
