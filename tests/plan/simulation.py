@@ -1,7 +1,6 @@
 """A federation in miniature: silos that answer by docs/reference/protocol.md, jobs that end, a clock.
 
-Cryptography is left out, order and loss are not: bodies carry what the planner looks at. The world asserts
-what must hold at every moment: one decision per slot, one job per name, one survivor set per (member, t),
+The world asserts what must hold at every moment: one decision per slot, one job per name, one survivor set per (member, t),
 always a stated wait.
 """
 
@@ -35,24 +34,26 @@ from fedgestalt_operator.plan import (
     plan,
 )
 
-UID = "5f0c2d7e-1b1a-4c55-9d5e-0a1b2c3d4e5f"
+from .board import SlotIndex
+from .silos import DIE_AFTER, DIE_BEFORE, HOLD, INCOMPLETE, POST, UID, Hook, Silo, digest
+
+__all__ = [
+    "DIE_AFTER",
+    "DIE_BEFORE",
+    "HOLD",
+    "INCOMPLETE",
+    "POST",
+    "TERMINAL",
+    "UID",
+    "Hook",
+    "Silo",
+    "World",
+    "digest",
+    "make_round",
+    "reason",
+]
+
 TERMINAL = (Phase.SUCCEEDED.value, Phase.FAILED.value)
-
-
-def digest(*parts: object) -> bytes:
-    """A 32-byte stand-in for hashes and digests."""
-    return hashlib.sha256(repr(parts).encode()).digest()
-
-
-def rows_body(silo: str, base: BaseRelease | None, h: bytes) -> dict[str, Any]:
-    """What a silo says of its rows: one extractor and one epoch key for all, the base's where there is one to adopt."""
-    sealed, check = digest("sealed"), digest("check", h)
-    if base is not None:
-        manifest = base.manifest
-        sealed, check = (bytes.fromhex(x) for x in (manifest["bundle"]["digest"], manifest["epochCheck"]))
-    counts = {"gallery": 3, "test": 1, "undiagnosed": 0}
-    named = {"digest": digest("rows", silo), "bundle": digest("bundle"), "data": digest("data", silo)}
-    return {**counts, **named, "sealed": sealed, "epoch_check": check}
 
 
 def make_round(n: int = 4, *, members: int = 1, rounds: int = 2, **changes: Any) -> FederationRound:
@@ -77,159 +78,8 @@ def make_round(n: int = 4, *, members: int = 1, rounds: int = 2, **changes: Any)
     return replace(made, **changes)
 
 
-# What happens to a message that a silo is about to post: it goes, or the silo dies before or after, or posts a fault
-# of this reason instead, or holds it back for now.
-Fate = str
-POST, DIE_BEFORE, DIE_AFTER, HOLD, INCOMPLETE = "post", "die-before", "die-after", "hold", "incomplete"
-Hook = Callable[["Silo", str, str, int, int], Fate]
-
-
 @dataclass
-class Silo:
-    """One silo. `recorded` is durable: (member, t) -> survivor set."""
-
-    name: str
-    world: World
-    alive: bool = True
-    train_seconds: float = 5.0
-    recorded: dict[tuple[str, int], tuple[str, ...]] = field(default_factory=dict)
-    begun: dict[tuple[str, int], float] = field(default_factory=dict)
-
-    def act(self) -> None:
-        """Post everything that is this silo's move."""
-        if not self.alive:
-            return
-        self.world.silos[self.name] = replace(self.world.silos[self.name], last_heard=self.world.now)
-        e = self.world.enrolment
-        if self._task("enrol", e) and not self.world.hub("enrolled", e):
-            self._enrol(e)
-        if (
-            self.alive
-            and self.world.hub("enrolled", e)
-            and self.name in self.world.hub("enrolled", e).body["silos"]
-        ):
-            self._work(e)
-
-    def _task(self, kind: str, e: int) -> bool:
-        return f"fg-5f0c2d7e-{kind}-{self.name}-{e}" in self.world.tasks
-
-    def _enrol(self, e: int) -> None:
-        w = self.world
-        self._post("enrol", e, body={"weight": 10, "identity": digest(self.name)})
-        roster = w.hub("roster", e)
-        if not self.alive or roster is None or self.name not in roster.body["silos"]:
-            return
-        h = digest("h", e, *roster.body["silos"])
-        for kind, before in (("endorse", None), ("opening", "endorse"), ("confirm", "opening")):
-            if before is not None and len(w.said(before, e)) < len(roster.body["silos"]):
-                return
-            self._post(kind, e, body={"h": h} if kind == "endorse" else {"x": b""})
-            if not self.alive:
-                return
-
-    def _work(self, e: int) -> None:
-        w = self.world
-        model = digest("start")
-        if self._task("train", e):
-            for member in w.round.trainable:
-                model = digest("start", member)
-                for t in range(1, w.round.communication_rounds + 1):
-                    ended = self._aggregation(e, member, t, model)
-                    if not self.alive or ended is None:
-                        return
-                    model = ended
-        elif w.adopting is not None:
-            self._admit(e, w.adopting)
-        if not self.alive or not w.hub("stage", e, "Encoding"):
-            return
-        if self._task("encode", e):
-            self._post("rows", e, body=rows_body(self.name, w.adopting, digest(e)))
-        if (
-            self.alive
-            and w.adopting is None
-            and w.hub("rankings", e)
-            and self._aggregation(e, "evaluation", 1, b"\0" * 32)
-            and self.alive
-        ):
-            self._post("score", e, body={"table": b"{}"})
-        manifest = w.hub("manifest", e)
-        if self.alive and manifest:
-            self._post("sign", e, body={"digest": manifest.body["digest"]})
-
-    def _admit(self, e: int, base: BaseRelease) -> None:
-        if self.name not in base.silos:
-            return
-        self._post("admit", e, body={"epoch": b"", "newcomers": {}})
-        if self.alive and set(base.silos) <= self.world.said("admit", e).keys():
-            self._post("welcome", e, body={"sealed": {}})
-
-    def _aggregation(self, e: int, member: str, t: int, model: bytes) -> bytes | None:
-        """Play (member, t); the model hash after it, or None while it is open."""
-        w, a = self.world, 1
-        while w.hub("retry", e, member, t, a):
-            a += 1
-        at = (e, member, t, a)
-        if w.hub("skip", *at):
-            return model
-        w.closed_suspension_check(at)
-        self.begun.setdefault((member, t), w.now)
-        if w.suspended and not w.said("keys", *at) and a == 1:
-            return None
-        self._post("keys", *at, body={"model": model, "public": b""})
-        steps = (("keyset", "shares"), ("senders", "masked"))
-        for decision, answer in steps:
-            decided = w.hub(decision, *at)
-            if not self.alive or decided is None:
-                return None
-            if self.name in decided.body["silos"]:
-                if answer == "masked" and w.now < self.begun[(member, t)] + self.train_seconds:
-                    return None
-                body = (
-                    {"digest": digest(*at, self.name), "length": 4} if answer == "masked" else {"sealed": {}}
-                )
-                self._post(answer, *at, body=body)
-        survivors = w.hub("survivors", *at)
-        if not self.alive or survivors is None:
-            return None
-        chosen = tuple(survivors.body["silos"])
-        if self.name in chosen:
-            if self.recorded.setdefault((member, t), chosen) != chosen:
-                self._post("fault", *at, body={"reason": "SurvivorSetBurnt"})
-                return None
-            self._post("accept", *at, body={"silos": chosen})
-            if self.alive and len(w.said("accept", *at)) >= 2 * len(w.roster(e)) // 3 + 1:
-                self._post("reveal", *at, body={})
-        if not self.alive or w.hub("aggregate", *at) is None:
-            return None
-        after = digest(model, chosen)
-        self._post("model", *at, body={"hash": after})
-        advance = w.hub("advance", *at)
-        return after if advance is not None and self.alive else None
-
-    def _post(
-        self,
-        kind: str,
-        e: int,
-        member: str = "",
-        t: int = 0,
-        a: int = 0,
-        *,
-        body: dict[str, Any] | None = None,
-    ) -> None:
-        if not self.alive or self.name in self.world.said(kind, e, member, t, a):
-            return
-        fate = self.world.hook(self, kind, member, t, a)
-        if fate == DIE_BEFORE:
-            self.alive = False
-        elif fate in (POST, DIE_AFTER, INCOMPLETE):
-            self.world.append(self.name, kind, e, member, t, a, body or {}, complete=fate != INCOMPLETE)
-            self.alive = fate != DIE_AFTER
-        elif fate != HOLD and self.name not in self.world.said("fault", e, member, t, a):
-            self.world.append(self.name, "fault", e, member, t, a, {"reason": fate})
-
-
-@dataclass
-class World:
+class World(SlotIndex):
     """Board, jobs, tasks, silos and clock of one round."""
 
     round: FederationRound
@@ -259,61 +109,6 @@ class World:
     def adopting(self) -> BaseRelease | None:
         """The base of an Adopt round."""
         return self.base if self.round.operation is Operation.ADOPT else None
-
-    # the board
-
-    def append(
-        self,
-        sender: str,
-        kind: str,
-        e: int,
-        member: str,
-        t: int,
-        a: int,
-        body: dict[str, Any],
-        complete: bool = True,
-    ) -> None:
-        """Write once."""
-        assert sender not in self._slot(kind, e, member, t, a), f"second {kind} of {sender}"
-        self.entries.append(Entry(len(self.entries), self.now, e, member, t, a, kind, sender, body, complete))
-        self._index.setdefault((kind, e, member, t, a), {})[sender] = self.entries[-1]
-
-    @property
-    def _index(self) -> dict[tuple[str, int, str, int, int], dict[str, Entry]]:
-        return self.__dict__.setdefault("_by_slot", {})
-
-    def _slot(self, kind: str, e: int, member: str = "", t: int = 0, a: int = 0) -> dict[str, Entry]:
-        return self._index.get((kind, e, member, t, a), {})
-
-    def hub(self, kind: str, e: int, member: str = "", t: int = 0, a: int = 0) -> Entry | None:
-        return self._slot(kind, e, member, t, a).get("hub")
-
-    def said(self, kind: str, e: int, member: str = "", t: int = 0, a: int = 0) -> dict[str, Entry]:
-        return {s: x for s, x in self._slot(kind, e, member, t, a).items() if s != "hub"}
-
-    def decisions(self, kind: str) -> list[Entry]:
-        return [x for x in self.entries if x.kind == kind and x.sender == "hub"]
-
-    def roster(self, e: int) -> list[str]:
-        entry = self.hub("roster", e)
-        return entry.body["silos"] if entry else []
-
-    def closed_suspension_check(self, at: tuple[int, str, int, int]) -> None:
-        """Nothing to do: a hook for tests that watch silos through a suspension."""
-
-    @property
-    def enrolment(self) -> int:
-        e = 1
-        while self.hub("void", e):
-            e += 1
-        return e
-
-    @property
-    def suspended(self) -> bool:
-        stages = [
-            x.member for x in self.entries if x.kind == "stage" and x.member in ("Suspended", "Resumed")
-        ]
-        return bool(stages) and stages[-1] == "Suspended"
 
     @property
     def observed(self) -> Observed:
