@@ -1,0 +1,1 @@
+"""The operator's role at a hospital: the link to the hub's exchange, local SiloTasks and ParticipationGrants."""

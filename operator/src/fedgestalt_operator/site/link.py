@@ -1,0 +1,224 @@
+"""The link between a site's cluster and its hub's exchange: tasks and releases down, status and heartbeats up.
+
+It dials out and needs no API of the hub. Nothing is remembered that does not lie in the cluster or on the exchange, so a
+restart loses nothing; with the hub gone, what is in the cluster goes on, and what became of it is told later.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+from fedgestalt.exchange.errors import ExchangeError
+
+from ..api import release, task
+from ..api.reasons import LinkReason
+from ..kube.errors import AlreadyExists, ClusterError, Gone, NotFound
+from ..kube.port import Cluster, Document
+from .exchange import SiteExchange, reason_of
+from .mirror import hub_label, mirror_releases, mirror_tasks, reports
+
+log = logging.getLogger(__name__)
+
+POLL_SECONDS: Final = 20.0
+BEAT_SECONDS: Final = 20.0
+WATCH_SECONDS: Final = 5.0
+FIRST_PAUSE: Final = 1.0
+LONGEST_PAUSE: Final = 30.0
+
+
+class Way(StrEnum):
+    """The link's ways, each of which can fail by itself."""
+
+    TASKS = "tasks"
+    RELEASES = "releases"
+    UP = "up"
+
+
+@dataclass(frozen=True, slots=True)
+class LinkState:
+    """How the link stands since when (Unix time); `message` says what the exchange, or its absence, said."""
+
+    reason: LinkReason
+    since: float
+    message: str = ""
+
+
+def _nobody(state: LinkState) -> None:
+    """Nobody listens."""
+
+
+class Link:
+    """One site's link to one hub. `run` blocks until `stop`; the passes `tasks`, `releases` and `up` are its steps."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        exchange: SiteExchange,
+        *,
+        namespace: str,
+        silo: str,
+        hub: str,
+        version: str = "",
+        now: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time.monotonic,
+        on_state: Callable[[LinkState], None] = _nobody,
+    ) -> None:
+        """
+        Args:
+            hub: fingerprint of the hub's signing key, 64 hexadecimal digits.
+            version: of the site's software, told with each heartbeat.
+            now: Unix time by the site's clock.
+            clock: seconds that only go forward, however the site's clock is set.
+            on_state: told of each change of the link's state.
+        """
+        self._cluster, self._exchange, self._namespace = cluster, exchange, namespace
+        self._silo, self._hub, self._version = silo, hub, version
+        self._now, self._clock, self._on_state = now, clock, on_state
+        self._known: dict[str, Mapping[str, Any]] = {}
+        self._revisions = {Way.TASKS: 0, Way.RELEASES: 0}
+        self._failing: dict[Way, tuple[LinkReason, str]] = {}
+        self._complained: set[tuple[str, str]] = set()
+        self._state = LinkState(LinkReason.LINK_LOST, now(), "the exchange was not asked yet")
+        self._lock = threading.Lock()
+        self._stopping = threading.Event()
+        self._next_beat = clock()
+
+    @property
+    def state(self) -> LinkState:
+        """How the link stands."""
+        return self._state
+
+    def run(self) -> None:
+        """Serve until `stop`. Errors of exchange and cluster end a pass, never the loop."""
+        ways = [(Way.TASKS, self.tasks), (Way.RELEASES, self.releases)]
+        threads = [
+            threading.Thread(target=self._serve, args=(way, step), name=f"link {way}", daemon=True)
+            for way, step in ways
+        ]
+        for thread in threads:
+            thread.start()
+        self._serve(Way.UP, self._up_and_watch)
+        for thread in threads:
+            thread.join(POLL_SECONDS)
+
+    def stop(self) -> None:
+        """Ask `run` to return; a poll under way is waited for, but no longer than it lasts."""
+        self._stopping.set()
+
+    # ------------------------------------------------------------------ the passes
+
+    def tasks(self, wait: float = POLL_SECONDS) -> None:
+        """Local SiloTasks as the hub wants them; waits up to `wait` seconds for news."""
+        given, revision = self._exchange.tasks(self._revisions[Way.TASKS], wait)
+        with self._lock:
+            self._known = {one.name: dict(one.status) for one in given}
+        local = self._local(task.KIND)
+        todo = mirror_tasks(given, local, namespace=self._namespace, silo=self._silo, hub=self._hub)
+        for document in todo.create:
+            self._create(document)
+        for name in todo.delete:
+            log.info("the hub took back the task %s", name)
+            with contextlib.suppress(NotFound):
+                self._cluster.delete(task.KIND, self._namespace, name)
+        # Only now: a pass that the cluster's absence cut short is gone through again at once.
+        self._revisions[Way.TASKS] = revision
+
+    def releases(self, wait: float = POLL_SECONDS) -> None:
+        """The hub's releases in the site's cluster; waits up to `wait` seconds for news."""
+        given, revision = self._exchange.releases(self._revisions[Way.RELEASES], wait)
+        local = self._local(release.KIND)
+        for document in mirror_releases(given, local, namespace=self._namespace, hub=self._hub):
+            self._create(document)
+        self._revisions[Way.RELEASES] = revision
+
+    def up(self, local: list[Document] | None = None) -> None:
+        """Tell the exchange what it has otherwise of local SiloTasks, and every 20 seconds that this site is there."""
+        if self._clock() >= self._next_beat:
+            self._exchange.heartbeat(self._version)
+            self._next_beat = self._clock() + BEAT_SECONDS
+        with self._lock:
+            known = dict(self._known)
+        for name, status in reports(self._local(task.KIND) if local is None else local, known):
+            standing = self._exchange.put_task_status(name, status)
+            with self._lock:
+                if standing and name in self._known:
+                    self._known[name] = status
+                else:
+                    self._known.pop(name, None)  # taken back; the next listing says so
+
+    def _up_and_watch(self) -> None:
+        local, version = self._cluster.list(task.KIND, self._namespace, hub_label(self._hub))
+        self.up(local)
+        with contextlib.suppress(Gone):
+            for _ in self._cluster.watch(task.KIND, self._namespace, version, WATCH_SECONDS):
+                break
+
+    # ------------------------------------------------------------------ how it goes on
+
+    def step(self, way: Way, once: Callable[[], None]) -> bool:
+        """One pass, and what it says of the link's state. False: try again after a pause."""
+        try:
+            once()
+        except (ExchangeError, OSError) as error:
+            self._tell(way, (reason_of(error), str(error)))
+            return False
+        except ClusterError as error:
+            log.warning("link %s: the site's API server: %s", way, error)
+            return False
+        self._tell(way, None)
+        return True
+
+    def _serve(self, way: Way, once: Callable[[], None]) -> None:
+        pause = FIRST_PAUSE
+        while not self._stopping.is_set():
+            if self.step(way, once):
+                pause = FIRST_PAUSE
+                continue
+            self._stopping.wait(pause * random.uniform(0.5, 1.5))
+            pause = min(2 * pause, LONGEST_PAUSE)
+
+    def _tell(self, way: Way, failure: tuple[LinkReason, str] | None) -> None:
+        with self._lock:
+            if failure is None:
+                self._failing.pop(way, None)
+            else:
+                self._failing[way] = failure
+            # The way that failed first speaks; the others mostly say the same.
+            reason, message = next(iter(self._failing.values()), (LinkReason.CONNECTED, ""))
+            if reason is self._state.reason:
+                return
+            self._state = state = LinkState(reason, self._now(), message)
+        log.log(
+            logging.INFO if reason is LinkReason.CONNECTED else logging.WARNING,
+            "link: %s%s",
+            reason,
+            f": {message}" if message else "",
+        )
+        self._on_state(state)
+
+    def _local(self, kind: str) -> list[Document]:
+        return self._cluster.list(kind, self._namespace, hub_label(self._hub))[0]
+
+    def _create(self, document: Document) -> None:
+        kind, name = document["kind"], document["metadata"]["name"]
+        try:
+            self._cluster.create(document)
+        except AlreadyExists:
+            self._complain(kind, name, "is here already, and not from this hub; rename it or delete it")
+        except ValueError as error:
+            self._complain(kind, name, f"of the hub is not used: {error}")
+        else:
+            log.info("%s %s came from the hub", kind, name)
+
+    def _complain(self, kind: str, name: str, what: str) -> None:
+        if (kind, name) not in self._complained:
+            self._complained.add((kind, name))
+            log.warning("%s %s %s", kind, name, what)
