@@ -13,13 +13,16 @@ from fedgestalt.exchange.storage import (
     Appended,
     BlobInfo,
     BlobStatus,
+    ChangeSet,
     Limits,
     NewMessage,
+    NewTask,
     Page,
     StoredEntry,
     Task,
 )
-from fedgestalt.exchange.storage.base import MAX_CHUNK_BYTES
+from fedgestalt.exchange.storage.feed import COUNTER_BITS, MOST, new_tag
+from fedgestalt.exchange.storage.values import MAX_CHUNK_BYTES
 
 
 @dataclass
@@ -45,7 +48,10 @@ class MemoryStorage:
         self._limits = limits or Limits()
         self._rounds: dict[str, _Round] = {}
         self._tasks: dict[tuple[str, str], Task] = {}
+        self._task_rounds: dict[tuple[str, str], str] = {}
         self._revisions: dict[str, int] = {}
+        self._start = new_tag() << COUNTER_BITS
+        self._changes: list[str] = []
         self._lock = threading.RLock()
 
     def _round(self, uid: str) -> _Round:
@@ -70,6 +76,7 @@ class MemoryStorage:
             missing = set(message.blobs) - board.blobs.keys()
             board.revision += 1
             board.rows.append(_Row(message, place, missing, None if missing else board.revision))
+            self._changes.append(message.round)
             return place
 
     def page(self, round_uid: str, *, after: int, since: int | None, max_bytes: int) -> Page:
@@ -136,6 +143,7 @@ class MemoryStorage:
                 row.missing.discard(digest)
                 if not row.missing and row.completed is None:
                     row.completed = board.revision
+                    self._changes.append(round_uid)
             return True
 
     def blob(self, round_uid: str, digest: str) -> BlobInfo:
@@ -155,7 +163,15 @@ class MemoryStorage:
     def deleted_blobs(self, round_uid: str) -> Sequence[str]:
         return [digest for digest, blob in self._round(round_uid).blobs.items() if blob[0] is None]
 
-    def put_task(self, silo: str, name: str, spec: bytes) -> Task:
+    def changes(self, after: int) -> ChangeSet:
+        with self._lock:
+            revision = self._start + len(self._changes)
+            found = set(self._changes[max(after - self._start, 0) :])
+            if not self._start <= after <= revision or len(found) > MOST:
+                return ChangeSet((), revision, everything=True)
+            return ChangeSet(tuple(found), revision)
+
+    def put_task(self, silo: str, name: str, spec: bytes, *, round_uid: str = "") -> Task:
         with self._lock:
             known = self._tasks.get((silo, name))
             if known is not None and known.spec == spec:
@@ -163,16 +179,45 @@ class MemoryStorage:
             self._revisions[silo] = self._revisions.get(silo, 0) + 1
             task = Task(silo, name, spec, known.status if known else b"{}", self._revisions[silo])
             self._tasks[silo, name] = task
+            self._task_rounds[silo, name] = round_uid
             return task
+
+    def put_tasks(self, round_uid: str, tasks: Sequence[NewTask]) -> Sequence[str]:
+        with self._lock:
+            for task in tasks:
+                known = self._tasks.get((task.silo, task.name))
+                if known is not None and known.spec != task.spec:
+                    raise refused(Code.TASK_TAKEN, task.name)
+            fresh = [task for task in tasks if (task.silo, task.name) not in self._tasks]
+            for task in fresh:
+                self.put_task(task.silo, task.name, task.spec, round_uid=round_uid)
+            return sorted({task.silo for task in fresh})
+
+    def round_tasks(self, round_uid: str) -> Sequence[Task]:
+        return [self._tasks[key] for key in sorted(self._tasks) if self._task_rounds[key] == round_uid]
+
+    def delete_round_tasks(self, round_uid: str) -> Sequence[str]:
+        with self._lock:
+            gone = self.round_tasks(round_uid)
+            for task in gone:
+                del self._tasks[task.silo, task.name]
+            silos = sorted({task.silo for task in gone})
+            for silo in silos:
+                self._revisions[silo] += 1
+            return silos
 
     def tasks(self, silo: str) -> tuple[tuple[Task, ...], int]:
         found = [task for (owner, _), task in sorted(self._tasks.items()) if owner == silo]
         return tuple(found), self._revisions.get(silo, 0)
 
-    def put_task_status(self, silo: str, name: str, status: bytes) -> None:
-        if (silo, name) not in self._tasks:
+    def put_task_status(self, silo: str, name: str, status: bytes) -> bool:
+        known = self._tasks.get((silo, name))
+        if known is None:
             raise refused(Code.TASK_UNKNOWN, name)
-        self._tasks[silo, name] = replace(self._tasks[silo, name], status=status)
+        self._tasks[silo, name] = replace(known, status=status)
+        if known.status != status and self._task_rounds[silo, name]:
+            self._changes.append(self._task_rounds[silo, name])
+        return known.status != status
 
     def delete_task(self, silo: str, name: str) -> None:
         if self._tasks.pop((silo, name), None) is not None:

@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Self
 
 from fedgestalt.exchange.chain import ChainState, Position, Receipt, genesis
 from fedgestalt.exchange.errors import UntrustedExchangeError
-from fedgestalt.exchange.link import SiloPresence, SiloTaskDocument, parse_silos, parse_tasks
+from fedgestalt.exchange.link import Changes, NewTask, SiloPresence, SiloTaskDocument
+from fedgestalt.exchange.link_client import MAX_WAIT, LinkClient
 from fedgestalt.exchange.listing import Entry, Listing, Page, verify_page
 from fedgestalt.exchange.tokens import Credential
 from fedgestalt.exchange.transfer import download_blob, upload_blob
 from fedgestalt.exchange.transport import Transport
 from fedgestalt.secagg.messages import Message
 
-__all__ = ["BoardClient", "Entry", "Listing", "SiloPresence", "SiloTaskDocument"]
-
-MAX_WAIT: Final = 25.0
+__all__ = ["BoardClient", "Changes", "Entry", "Listing", "NewTask", "SiloPresence", "SiloTaskDocument"]
 
 
-class BoardClient:
-    """One caller of one exchange.
+class BoardClient(LinkClient):
+    """One caller of one exchange: the board here, what travels beside it in :class:`LinkClient`.
 
     ``state`` remembers how far each round's chain was verified: a board that does not extend it is refused.
     """
@@ -50,7 +49,7 @@ class BoardClient:
         self.name = name
         self._hub_key = hub_key
         self._state = state
-        self._transport = Transport(url, ca_file, credential, deadline=deadline)
+        super().__init__(Transport(url, ca_file, credential, deadline=deadline))
         # Chain hashes of what this object listed, so that it can go on from any of them.
         self._links: dict[tuple[str, int], bytes] = {}
 
@@ -191,39 +190,3 @@ class BoardClient:
     def delete_blob(self, round_uid: str, digest: str) -> None:
         """The hub removes a blob after its use; the digest stays."""
         self._transport.request("DELETE", f"/rounds/{round_uid}/blobs/{digest}")
-
-    # Tasks and presence, the silo's side
-
-    def tasks(self, wait: float = 0.0, *, after: int = 0) -> tuple[list[SiloTaskDocument], int]:
-        """This silo's tasks and the list's revision; waits until the revision is not ``after`` any more."""
-        wait = min(max(wait, 0.0), MAX_WAIT)
-        response = self._transport.request("GET", "/tasks", params={"after": after, "wait": wait}, poll=wait)
-        content = response.json()
-        return parse_tasks(content), int(content["revision"])
-
-    def put_task_status(self, task: str, status: Mapping[str, Any]) -> None:
-        """Say how a task stands (a JSON object of at most 64 KiB)."""
-        self._transport.request("PUT", f"/tasks/{task}/status", json=dict(status))
-
-    def heartbeat(self, version: str = "") -> None:
-        """Say that this silo is there. Any other request says so too."""
-        self._transport.request("POST", "/heartbeat", json={"version": version})
-
-    # The hub's side
-
-    def put_task(self, silo: str, task: str, spec: Mapping[str, Any]) -> int:
-        """Give a silo a task or change its spec; returns its revision."""
-        response = self._transport.request("PUT", f"/silos/{silo}/tasks/{task}", json=dict(spec))
-        return int(response.json()["revision"])
-
-    def delete_task(self, silo: str, task: str) -> None:
-        """Take a task back."""
-        self._transport.request("DELETE", f"/silos/{silo}/tasks/{task}")
-
-    def silo_tasks(self, silo: str) -> list[SiloTaskDocument]:
-        """A silo's tasks with what it says of them."""
-        return parse_tasks(self._transport.request("GET", f"/silos/{silo}/tasks").json())
-
-    def silos(self) -> list[SiloPresence]:
-        """All registered silos and when they were last heard."""
-        return parse_silos(self._transport.request("GET", "/silos").json())

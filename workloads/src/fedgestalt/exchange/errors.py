@@ -28,6 +28,7 @@ class Code(StrEnum):
     RANGE_INVALID = "RangeInvalid"
     QUOTA_EXCEEDED = "QuotaExceeded"
     TASK_UNKNOWN = "TaskUnknown"
+    TASK_TAKEN = "TaskTaken"
     EPOCH_UNKNOWN = "EpochUnknown"
     EPOCH_EMPTY = "EpochEmpty"
     NOT_IN_EPOCH = "NotInEpoch"
@@ -109,6 +110,11 @@ PROBLEMS: Final[dict[Code, tuple[int, str, str]]] = {
         "Ask the hub's platform team to raise the exchange's quota, then try again.",
     ),
     Code.TASK_UNKNOWN: (404, "No task of this name", "List the tasks again."),
+    Code.TASK_TAKEN: (
+        409,
+        "The name stands for another task already",
+        "A task is given once: send the same spec again, or give the task another name.",
+    ),
     Code.EPOCH_UNKNOWN: (
         404,
         "The exchange answers no queries of this epoch",
@@ -197,6 +203,10 @@ class SlotTakenError(RefusedError):
     """The slot holds other bytes."""
 
 
+class TaskTakenError(RefusedError):
+    """The silo has a task of this name with another spec."""
+
+
 class BoardFullError(RefusedError):
     """The exchange's disk is full; waiting helps."""
 
@@ -223,6 +233,7 @@ class BudgetSpentError(RefusedError):
 
 _CLASSES: Final[dict[Code, type[RefusedError]]] = {
     Code.SLOT_TAKEN: SlotTakenError,
+    Code.TASK_TAKEN: TaskTakenError,
     Code.BOARD_FULL: BoardFullError,
     Code.CLOCK_SKEWED: ClockSkewedError,
     Code.REVOKED: RevokedError,

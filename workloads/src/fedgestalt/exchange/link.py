@@ -17,6 +17,28 @@ class SiloTaskDocument:
     spec: Mapping[str, Any]
     status: Mapping[str, Any]
     revision: int
+    silo: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NewTask:
+    """A task for a silo; ``spec.roundUID`` names its round."""
+
+    silo: str
+    name: str
+    spec: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """Uids of rounds that changed, and the revision to ask from next time.
+
+    ``everything``: the exchange cannot tell what changed since the revision that was asked from.
+    """
+
+    rounds: frozenset[str]
+    revision: int
+    everything: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +67,30 @@ def parse_tasks(content: Any) -> list[SiloTaskDocument]:
     """
     try:
         return [
-            SiloTaskDocument(item["name"], dict(item["spec"]), dict(item["status"]), int(item["revision"]))
+            SiloTaskDocument(
+                name=item["name"],
+                spec=dict(item["spec"]),
+                status=dict(item["status"]),
+                revision=int(item["revision"]),
+                silo=item.get("silo", ""),
+            )
             for item in content["tasks"]
         ]
     except (KeyError, TypeError, ValueError) as error:
         raise UntrustedExchangeError("the exchange's listing of tasks is malformed") from error
+
+
+def parse_changes(content: Any) -> Changes:
+    """Read an answer of the change feed.
+
+    Raises:
+        UntrustedExchangeError: malformed.
+    """
+    try:
+        rounds = frozenset(str(uid) for uid in content["rounds"])
+        return Changes(rounds, int(content["revision"]), bool(content["everything"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise UntrustedExchangeError("the exchange's answer on changes is malformed") from error
 
 
 def parse_silos(content: Any) -> list[SiloPresence]:

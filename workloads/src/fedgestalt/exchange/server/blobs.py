@@ -24,9 +24,9 @@ from fedgestalt.exchange.server.auth import (
 )
 from fedgestalt.exchange.server.bodies import read_body
 from fedgestalt.exchange.server.messages import topic
-from fedgestalt.exchange.server.state import ServerState
+from fedgestalt.exchange.server.state import CHANGES, ServerState
 from fedgestalt.exchange.storage import BlobInfo, BlobStatus
-from fedgestalt.exchange.storage.base import MAX_CHUNK_BYTES
+from fedgestalt.exchange.storage.values import MAX_CHUNK_BYTES
 from fedgestalt.exchange.tokens import Role
 
 _RANGE: Final = re.compile(r"bytes=(\d{1,15})-(\d{0,15})")
@@ -72,7 +72,7 @@ async def complete_blob(round_uid: str, digest: str, state: State, caller: Authe
     """Verify the digest of what was sent and publish it; messages that waited for it become complete."""
     await _check(state, caller, round_uid, digest)
     if await run_in_threadpool(state.storage.complete_blob, round_uid, digest, caller.owner):
-        state.waiting.notify(topic(round_uid))
+        state.waiting.notify(topic(round_uid), CHANGES)
     return Response(status_code=204)
 
 

@@ -29,7 +29,7 @@ from fedgestalt.exchange.server.auth import (
 )
 from fedgestalt.exchange.server.bodies import read_body, read_json_object
 from fedgestalt.exchange.server.state import ServerState
-from fedgestalt.exchange.storage.base import MAX_CHUNK_BYTES
+from fedgestalt.exchange.storage.values import MAX_CHUNK_BYTES
 from fedgestalt.exchange.tokens import Role
 from fedgestalt.flake.errors import FlakeError
 

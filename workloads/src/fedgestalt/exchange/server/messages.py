@@ -20,7 +20,7 @@ from fedgestalt.exchange.server.auth import (
 )
 from fedgestalt.exchange.server.bodies import CBOR, read_body
 from fedgestalt.exchange.server.rounds import check_message, require_member, roster, slot_text
-from fedgestalt.exchange.server.state import ServerState
+from fedgestalt.exchange.server.state import CHANGES, ServerState
 from fedgestalt.exchange.server.waiting import MAX_WAIT
 from fedgestalt.exchange.storage import Appended, NewMessage, Page
 from fedgestalt.exchange.tokens import Role
@@ -48,7 +48,7 @@ async def post_message(round_uid: str, request: Request, state: State, caller: A
     data = await read_body(request, MAX_MESSAGE_BYTES)
     appended = await run_in_threadpool(_append, state, caller, round_uid, data)
     if appended.fresh:
-        state.waiting.notify(topic(round_uid))
+        state.waiting.notify(topic(round_uid), CHANGES)
     receipt = _receipt(state, round_uid, appended)
     return Response(receipt, 201 if appended.fresh else 200, media_type=CBOR)
 

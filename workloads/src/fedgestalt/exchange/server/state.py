@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from fedgestalt.crypto.keys import SigningKey
 from fedgestalt.exchange.registry import Registry
@@ -35,6 +36,10 @@ class Presence:
     since: float
     heard: dict[str, float] = field(default_factory=dict)
     version: dict[str, str] = field(default_factory=dict)
+
+
+CHANGES: Final = "changes"
+"""What waiters for the change feed wait for."""
 
 
 @dataclass

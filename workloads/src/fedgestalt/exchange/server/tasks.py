@@ -1,8 +1,10 @@
-"""Routes of the link: tasks down, their status and heartbeats up, silos' presence for the hub."""
+"""Routes of the link: tasks down, their status up."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 from fastapi import APIRouter, Request, Response
@@ -11,6 +13,7 @@ from starlette.concurrency import run_in_threadpool
 
 from fedgestalt.exchange.errors import Code, refused
 from fedgestalt.exchange.server.auth import (
+    ROUND,
     TASK,
     Authenticated,
     State,
@@ -19,22 +22,23 @@ from fedgestalt.exchange.server.auth import (
 )
 from fedgestalt.exchange.server.bodies import read_json_object
 from fedgestalt.exchange.server.messages import Number, Wait
+from fedgestalt.exchange.server.state import CHANGES
 from fedgestalt.exchange.storage import Task
 from fedgestalt.exchange.tokens import Role
 from fedgestalt.secagg.errors import MessageError
 from fedgestalt.secagg.schemas import check_name
 
 MAX_TASK_BYTES: Final = 64 * 1024
-MAX_HEARTBEAT_BYTES: Final = 1024
 
 router = APIRouter()
 
 
-def _topic(silo: str) -> str:
+def task_topic(silo: str) -> str:
+    """What waiters for a silo's tasks wait for."""
     return f"tasks/{silo}"
 
 
-def _check_names(silo: str, name: str | None = None) -> None:
+def check_names(silo: str, name: str | None = None) -> None:
     try:
         check_name(silo)
     except MessageError as error:
@@ -43,13 +47,34 @@ def _check_names(silo: str, name: str | None = None) -> None:
         raise refused(Code.INVALID, "a task's name is a DNS subdomain of at most 253 characters")
 
 
-def _canonical(document: dict[str, Any]) -> bytes:
+def canonical(document: dict[str, Any]) -> bytes:
+    """Equal documents as equal bytes."""
     return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 
-def _listing(tasks: tuple[Task, ...], revision: int) -> Response:
-    items = [
+def round_of(spec: Mapping[str, Any]) -> str:
+    """The round that a task belongs to by its spec; empty: none.
+
+    Raises:
+        RefusedError: Invalid.
+    """
+    found = spec.get("roundUID", "")
+    if found == "":
+        return ""
+    if not isinstance(found, str) or not ROUND.fullmatch(found):
+        raise refused(Code.INVALID, "a task's spec.roundUID is the uid of its round")
+    return found
+
+
+def _listing(tasks: Sequence[Task], revision: int) -> Response:
+    return JSONResponse({"tasks": task_items(tasks), "revision": revision})
+
+
+def task_items(tasks: Iterable[Task]) -> list[dict[str, Any]]:
+    """Tasks as they travel."""
+    return [
         {
+            "silo": task.silo,
             "name": task.name,
             "spec": json.loads(task.spec),
             "status": json.loads(task.status),
@@ -57,17 +82,17 @@ def _listing(tasks: tuple[Task, ...], revision: int) -> Response:
         }
         for task in tasks
     ]
-    return JSONResponse({"tasks": items, "revision": revision})
 
 
 @router.put("/silos/{silo}/tasks/{name}")
 async def put_task(silo: str, name: str, request: Request, state: State, caller: Authenticated) -> Response:
     """The hub gives a silo a task or changes its spec."""
     require_role(caller, Role.HUB)
-    _check_names(silo, name)
-    spec = _canonical(await read_json_object(request, MAX_TASK_BYTES))
-    task = await run_in_threadpool(state.storage.put_task, silo, name, spec)
-    state.waiting.notify(_topic(silo))
+    check_names(silo, name)
+    spec = await read_json_object(request, MAX_TASK_BYTES)
+    put = partial(state.storage.put_task, round_uid=round_of(spec))
+    task = await run_in_threadpool(put, silo, name, canonical(spec))
+    state.waiting.notify(task_topic(silo))
     return JSONResponse({"revision": task.revision})
 
 
@@ -75,9 +100,9 @@ async def put_task(silo: str, name: str, request: Request, state: State, caller:
 async def delete_task(silo: str, name: str, state: State, caller: Authenticated) -> Response:
     """The hub takes a task back."""
     require_role(caller, Role.HUB)
-    _check_names(silo, name)
+    check_names(silo, name)
     await run_in_threadpool(state.storage.delete_task, silo, name)
-    state.waiting.notify(_topic(silo))
+    state.waiting.notify(task_topic(silo))
     return Response(status_code=204)
 
 
@@ -85,7 +110,7 @@ async def delete_task(silo: str, name: str, state: State, caller: Authenticated)
 async def hub_tasks(silo: str, state: State, caller: Authenticated) -> Response:
     """The hub reads a silo's tasks with their status."""
     require_role(caller, Role.HUB)
-    _check_names(silo)
+    check_names(silo)
     return _listing(*await run_in_threadpool(state.storage.tasks, silo))
 
 
@@ -95,11 +120,13 @@ async def own_tasks(state: State, caller: Authenticated, after: Number = 0, wait
     require_role(caller, Role.SILO)
     require_unbound(caller)
 
-    async def read() -> tuple[tuple[Task, ...], int]:
-        return await run_in_threadpool(state.storage.tasks, caller.name)
+    def read() -> tuple[tuple[Task, ...], int]:
+        # Once more after the wait: a silo that was revoked meanwhile learns nothing new.
+        state.registry.identity(caller.name, now=state.settings.clock())
+        return state.storage.tasks(caller.name)
 
     tasks, revision = await state.waiting.until(
-        _topic(caller.name), read, lambda listed: listed[1] != after, wait
+        task_topic(caller.name), lambda: run_in_threadpool(read), lambda listed: listed[1] != after, wait
     )
     return _listing(tasks, revision)
 
@@ -109,40 +136,8 @@ async def put_task_status(name: str, request: Request, state: State, caller: Aut
     """A silo says how its task stands."""
     require_role(caller, Role.SILO)
     require_unbound(caller)
-    _check_names(caller.name, name)
-    status = _canonical(await read_json_object(request, MAX_TASK_BYTES))
-    await run_in_threadpool(state.storage.put_task_status, caller.name, name, status)
+    check_names(caller.name, name)
+    status = canonical(await read_json_object(request, MAX_TASK_BYTES))
+    if await run_in_threadpool(state.storage.put_task_status, caller.name, name, status):
+        state.waiting.notify(CHANGES)
     return Response(status_code=204)
-
-
-@router.post("/heartbeat")
-async def heartbeat(request: Request, state: State, caller: Authenticated) -> Response:
-    """A silo is there. Its software's version may be in the body: ``{"version": "0.3.0"}``."""
-    require_role(caller, Role.SILO)
-    version = (await read_json_object(request, MAX_HEARTBEAT_BYTES)).get("version", "")
-    if not isinstance(version, str) or len(version) > 64:
-        raise refused(Code.INVALID, "a version is text of at most 64 characters")
-    state.presence.version[caller.name] = version
-    return Response(status_code=204)
-
-
-@router.get("/silos")
-async def silos(state: State, caller: Authenticated) -> Response:
-    """The hub reads when each registered silo was last heard, in seconds of the exchange's clock.
-
-    After a restart ``lastHeard`` is null until the silo speaks, which it could since ``servingSince``.
-    """
-    require_role(caller, Role.HUB)
-    presence = state.presence
-    listed = [
-        {
-            "name": name,
-            "identity": silo.identity.hex(),
-            "accepted": silo.accepted,
-            "lastHeard": presence.heard.get(name),
-            "version": presence.version.get(name, ""),
-        }
-        for name, silo in sorted(state.registry.silos().items())
-    ]
-    now = state.settings.clock()
-    return JSONResponse({"silos": listed, "now": now, "servingSince": presence.since})

@@ -20,17 +20,17 @@ class Waiting:
         self._events: dict[str, asyncio.Event] = {}
         self._closed = False
 
-    def notify(self, topic: str) -> None:
-        """Wake everybody who waits for the topic."""
-        event = self._events.pop(topic, None)
-        if event is not None:
-            event.set()
+    def notify(self, *topics: str) -> None:
+        """Wake everybody who waits for one of the topics."""
+        for topic in topics:
+            event = self._events.pop(topic, None)
+            if event is not None:
+                event.set()
 
     def close(self) -> None:
         """Wake everybody and let nobody wait any more: the server is going down."""
         self._closed = True
-        for topic in list(self._events):
-            self.notify(topic)
+        self.notify(*list(self._events))
 
     async def until(
         self, topic: str, read: Callable[[], Awaitable[T]], ready: Callable[[T], bool], wait: float

@@ -1,4 +1,4 @@
-"""The interface of the board's storage and the values that cross it.
+"""The interface of the board's storage.
 
 Every method is synchronous and safe to call from several threads; the server calls them off its event loop.
 What a method reports as stored survives a power cut. Refusals are :class:`RefusedError` with a stable code.
@@ -7,124 +7,19 @@ What a method reports as stored survives a power cut. Refusals are :class:`Refus
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Protocol
 
-MIB: Final = 1 << 20
-MAX_CHUNK_BYTES: Final = MIB
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Quotas of one sender in one round, and the room kept free on the disk.
-
-    Attributes:
-        messages: number of messages.
-        message_bytes: their envelopes' bytes.
-        blob_bytes: bytes of complete and half-sent blobs; deleted ones count no more.
-        reserve_bytes: free disk space below which the board is full.
-        retry_after: seconds that a sender is told to wait when the board is full.
-    """
-
-    messages: int = 50_000
-    message_bytes: int = 256 * MIB
-    blob_bytes: int = 64 * 1024 * MIB
-    reserve_bytes: int = 256 * MIB
-    retry_after: float = 15.0
-
-
-@dataclass(frozen=True, slots=True)
-class NewMessage:
-    """A verified message on its way into its slot.
-
-    Attributes:
-        round: uid of the round.
-        slot: the slot's canonical text; equal slots have equal texts.
-        sender: whose quota it counts against.
-        data: the envelope.
-        blobs: digests (hex) that must exist for it to be complete.
-    """
-
-    round: str
-    slot: str
-    sender: str
-    data: bytes
-    blobs: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Appended:
-    """Where a message stands. ``fresh`` is False when the same bytes stood there before."""
-
-    seq: int
-    received: int
-    prev: bytes
-    hash: bytes
-    fresh: bool
-
-
-@dataclass(frozen=True, slots=True)
-class StoredEntry:
-    """A message of the board; ``received`` in milliseconds since the Unix epoch."""
-
-    seq: int
-    received: int
-    data: bytes
-    complete: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """A stretch of a round's board.
-
-    Attributes:
-        entries: messages after the asked sequence number, in order, as many as fit.
-        completed: sequence numbers of messages that became complete after the asked revision.
-        revision: grows with every message and every completion; ask for changes since it.
-        head: the last sequence number of the round, 0 if there is none.
-        last: the place of the last of ``entries``, or without entries of message ``after``, if there is one.
-    """
-
-    entries: tuple[StoredEntry, ...]
-    completed: tuple[int, ...]
-    revision: int
-    head: int
-    last: Appended | None
-
-
-@dataclass(frozen=True, slots=True)
-class BlobStatus:
-    """How far one owner's upload of a blob is.
-
-    Attributes:
-        offset: bytes that are there; the length once complete.
-        complete: verified and kept, or deleted after its use.
-        deleted: only the digest is left.
-    """
-
-    offset: int
-    complete: bool
-    deleted: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class BlobInfo:
-    """A complete blob: bytes, and who sent it."""
-
-    length: int
-    owner: str
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """A task of a silo: a JSON document of the hub and one of the silo, opaque to the exchange."""
-
-    silo: str
-    name: str
-    spec: bytes
-    status: bytes
-    revision: int
-    """Grows over all tasks with every change of a spec or a deletion."""
+from fedgestalt.exchange.storage.values import (
+    Appended,
+    BlobInfo,
+    BlobStatus,
+    ChangeSet,
+    NewMessage,
+    NewTask,
+    Page,
+    StoredEntry,
+    Task,
+)
 
 
 class BoardStorage(Protocol):
@@ -199,16 +94,43 @@ class BoardStorage(Protocol):
         """Digests of the round's deleted blobs."""
         ...
 
-    def put_task(self, silo: str, name: str, spec: bytes) -> Task:
+    def changes(self, after: int) -> ChangeSet:
+        """Rounds with a new message, a completion or a changed status of a task after revision ``after``.
+
+        Costs what changed since, not what there is. A revision that this storage did not give out, or gave out
+        and forgot when it was set back to an earlier copy of itself, is answered with ``everything``; so is 0.
+        """
+        ...
+
+    def put_task(self, silo: str, name: str, spec: bytes, *, round_uid: str = "") -> Task:
         """Create a task or change its spec; the same spec again changes nothing."""
+        ...
+
+    def put_tasks(self, round_uid: str, tasks: Sequence[NewTask]) -> Sequence[str]:
+        """Create a round's tasks, all or none; those that are there with the same spec stay as they are.
+
+        Returns:
+            The silos whose lists changed, sorted.
+
+        Raises:
+            RefusedError: TaskTaken: one of the names stands for another task already.
+        """
+        ...
+
+    def round_tasks(self, round_uid: str) -> Sequence[Task]:
+        """The tasks of a round, by silo and name."""
+        ...
+
+    def delete_round_tasks(self, round_uid: str) -> Sequence[str]:
+        """Remove the tasks of a round; returns the silos that had some, sorted."""
         ...
 
     def tasks(self, silo: str) -> tuple[tuple[Task, ...], int]:
         """The silo's tasks by name, and the revision of the silo's list."""
         ...
 
-    def put_task_status(self, silo: str, name: str, status: bytes) -> None:
-        """Store what the silo says of a task.
+    def put_task_status(self, silo: str, name: str, status: bytes) -> bool:
+        """Store what the silo says of a task; False if it said so before.
 
         Raises:
             RefusedError: TaskUnknown.

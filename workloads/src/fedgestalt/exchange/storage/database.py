@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Final
 
 from fedgestalt.exchange.errors import Code, ExchangeError, refused
-from fedgestalt.exchange.storage.base import Limits
+from fedgestalt.exchange.storage.values import Limits
 
-_FORMAT: Final = 1
+_FORMAT: Final = 2
 _FULL: Final = frozenset({sqlite3.SQLITE_FULL})
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS rounds (
@@ -41,10 +41,23 @@ CREATE TABLE IF NOT EXISTS usage (
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS tasks (
     silo TEXT NOT NULL, name TEXT NOT NULL, spec BLOB NOT NULL, status BLOB NOT NULL,
-    revision INTEGER NOT NULL, PRIMARY KEY (silo, name)
+    revision INTEGER NOT NULL, round TEXT NOT NULL DEFAULT '', PRIMARY KEY (silo, name)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS task_lists (silo TEXT PRIMARY KEY, revision INTEGER NOT NULL) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS round_tasks ON tasks (round);
+CREATE TABLE IF NOT EXISTS changes (round TEXT PRIMARY KEY, counter INTEGER NOT NULL) WITHOUT ROWID;
+CREATE UNIQUE INDEX IF NOT EXISTS change_order ON changes (counter);
+CREATE TABLE IF NOT EXISTS feed_openings (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, tag INTEGER NOT NULL UNIQUE, first INTEGER NOT NULL
+);
 """
+# What is done to the tables of an older format before the statements above run.
+_UPGRADES: Final = {
+    1: """
+ALTER TABLE tasks ADD COLUMN round TEXT NOT NULL DEFAULT '';
+UPDATE tasks SET round = coalesce(json_extract(CAST(spec AS TEXT), '$.roundUID'), '');
+"""
+}
 
 
 class Database:
@@ -60,12 +73,13 @@ class Database:
         self._writer.execute("PRAGMA journal_mode=WAL")
         self._writer.execute("PRAGMA synchronous=FULL")
         found = self._writer.execute("PRAGMA user_version").fetchone()[0]
-        if found not in (0, _FORMAT):
+        if found not in (0, _FORMAT, *_UPGRADES):
             raise ExchangeError(
                 f"{path}: written in format {found}, this version reads {_FORMAT}. Use its version."
             )
-        self._writer.executescript(_SCHEMA)
-        self._writer.execute(f"PRAGMA user_version={_FORMAT}")
+        self._writer.executescript(
+            f"BEGIN IMMEDIATE; {_UPGRADES.get(found, '')} {_SCHEMA} PRAGMA user_version={_FORMAT}; COMMIT;"
+        )
         self._reader = self._connect(path)
         self._reader.execute("PRAGMA query_only=ON")
 

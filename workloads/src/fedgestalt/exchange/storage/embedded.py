@@ -8,21 +8,24 @@ from pathlib import Path
 from typing import BinaryIO
 
 from fedgestalt.exchange.errors import Code, ExchangeError, refused
-from fedgestalt.exchange.storage.base import (
+from fedgestalt.exchange.storage.database import Database
+from fedgestalt.exchange.storage.feed import ChangeFeed
+from fedgestalt.exchange.storage.files import BlobFiles
+from fedgestalt.exchange.storage.messages import MessageTable
+from fedgestalt.exchange.storage.tasks import TaskTable
+from fedgestalt.exchange.storage.values import (
     MAX_CHUNK_BYTES,
     Appended,
     BlobInfo,
     BlobStatus,
+    ChangeSet,
     Limits,
     NewMessage,
+    NewTask,
     Page,
     StoredEntry,
     Task,
 )
-from fedgestalt.exchange.storage.database import Database
-from fedgestalt.exchange.storage.files import BlobFiles
-from fedgestalt.exchange.storage.messages import MessageTable
-from fedgestalt.exchange.storage.tasks import TaskTable
 from fedgestalt.files import private_directory
 
 
@@ -39,8 +42,9 @@ class EmbeddedStorage:
         self._lock = _sole_owner(directory / "lock")
         self._limits = limits or Limits()
         self._db = Database(directory / "board.sqlite", self._limits)
-        self._messages = MessageTable(self._db, self._limits)
-        self._tasks = TaskTable(self._db)
+        self._feed = ChangeFeed(self._db)
+        self._messages = MessageTable(self._db, self._limits, self._feed)
+        self._tasks = TaskTable(self._db, self._feed)
         self._files = BlobFiles(directory / "rounds", self._limits)
         self._files.sweep(self._messages.known_blobs())
 
@@ -118,18 +122,35 @@ class EmbeddedStorage:
         """See :meth:`BoardStorage.deleted_blobs`."""
         return self._messages.deleted_blobs(round_uid)
 
-    def put_task(self, silo: str, name: str, spec: bytes) -> Task:
+    def changes(self, after: int) -> ChangeSet:
+        """See :meth:`BoardStorage.changes`."""
+        return self._feed.changes(after)
+
+    def put_task(self, silo: str, name: str, spec: bytes, *, round_uid: str = "") -> Task:
         """See :meth:`BoardStorage.put_task`."""
         self._files.require_room(len(spec))
-        return self._tasks.put(silo, name, spec)
+        return self._tasks.put(silo, name, spec, round_uid)
+
+    def put_tasks(self, round_uid: str, tasks: Sequence[NewTask]) -> Sequence[str]:
+        """See :meth:`BoardStorage.put_tasks`."""
+        self._files.require_room(sum(len(task.spec) for task in tasks))
+        return self._tasks.put_all(round_uid, tasks)
+
+    def round_tasks(self, round_uid: str) -> Sequence[Task]:
+        """See :meth:`BoardStorage.round_tasks`."""
+        return self._tasks.of_round(round_uid)
+
+    def delete_round_tasks(self, round_uid: str) -> Sequence[str]:
+        """See :meth:`BoardStorage.delete_round_tasks`."""
+        return self._tasks.delete_round(round_uid)
 
     def tasks(self, silo: str) -> tuple[tuple[Task, ...], int]:
         """See :meth:`BoardStorage.tasks`."""
         return self._tasks.all(silo)
 
-    def put_task_status(self, silo: str, name: str, status: bytes) -> None:
+    def put_task_status(self, silo: str, name: str, status: bytes) -> bool:
         """See :meth:`BoardStorage.put_task_status`."""
-        self._tasks.put_status(silo, name, status)
+        return self._tasks.put_status(silo, name, status)
 
     def delete_task(self, silo: str, name: str) -> None:
         """See :meth:`BoardStorage.delete_task`."""

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from fedgestalt.exchange.errors import Code, RefusedError, refused
-from fedgestalt.exchange.storage.base import Limits
+from fedgestalt.exchange.storage.values import Limits
 from fedgestalt.files import private_directory
 
 _NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT})

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from fedgestalt.exchange.chain import extend, genesis
 from fedgestalt.exchange.errors import Code, refused
-from fedgestalt.exchange.storage.base import Appended, Limits, NewMessage, Page, StoredEntry
 from fedgestalt.exchange.storage.database import Database
+from fedgestalt.exchange.storage.feed import ChangeFeed
+from fedgestalt.exchange.storage.values import Appended, Limits, NewMessage, Page, StoredEntry
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +25,8 @@ class BlobRecord:
 class MessageTable:
     """Messages in slots, hash-chained per round."""
 
-    def __init__(self, db: Database, limits: Limits) -> None:
-        self._db, self._limits = db, limits
+    def __init__(self, db: Database, limits: Limits, feed: ChangeFeed) -> None:
+        self._db, self._limits, self._feed = db, limits, feed
 
     def append(self, message: NewMessage, *, now: int) -> Appended:
         """See :meth:`BoardStorage.append`."""
@@ -60,6 +61,7 @@ class MessageTable:
                 "INSERT OR REPLACE INTO rounds VALUES (?, ?, ?, ?, ?)",
                 (message.round, seq, link, received, revision),
             )
+            self._feed.note(db, message.round)
             return Appended(seq, received, prev, link, fresh=True)
 
     def page(self, round_uid: str, *, after: int, since: int | None, max_bytes: int) -> Page:
@@ -120,11 +122,13 @@ class MessageTable:
             waiting = (round_uid, round_uid, digest)
             db.execute(f"UPDATE messages SET missing = missing - 1 WHERE {where}", waiting)
             db.execute("UPDATE rounds SET revision = revision + 1 WHERE round = ?", (round_uid,))
-            db.execute(
+            completed = db.execute(
                 "UPDATE messages SET completed = (SELECT revision FROM rounds WHERE round = ?) "
                 f"WHERE missing = 0 AND completed IS NULL AND {where}",
                 (round_uid, *waiting),
-            )
+            ).rowcount
+            if completed:
+                self._feed.note(db, round_uid)
             db.execute("DELETE FROM waits WHERE round = ? AND digest = ?", (round_uid, digest))
             return True
 

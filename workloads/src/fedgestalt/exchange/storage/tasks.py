@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 
 from fedgestalt.exchange.errors import Code, refused
-from fedgestalt.exchange.storage.base import Task
 from fedgestalt.exchange.storage.database import Database
+from fedgestalt.exchange.storage.feed import ChangeFeed
+from fedgestalt.exchange.storage.values import NewTask, Task
 
 
 class TaskTable:
     """Tasks by silo and name; each silo's list has a revision that grows with every change by the hub."""
 
-    def __init__(self, db: Database) -> None:
-        self._db = db
+    def __init__(self, db: Database, feed: ChangeFeed) -> None:
+        self._db, self._feed = db, feed
 
-    def put(self, silo: str, name: str, spec: bytes) -> Task:
+    def put(self, silo: str, name: str, spec: bytes, round_uid: str) -> Task:
         """See :meth:`BoardStorage.put_task`."""
         with self._db.write() as db:
             row = db.execute(
@@ -26,9 +28,48 @@ class TaskTable:
             status = b"{}" if row is None else row[1]
             revision = _advance(db, silo)
             db.execute(
-                "INSERT OR REPLACE INTO tasks VALUES (?, ?, ?, ?, ?)", (silo, name, spec, status, revision)
+                "INSERT OR REPLACE INTO tasks VALUES (?, ?, ?, ?, ?, ?)",
+                (silo, name, spec, status, revision, round_uid),
             )
             return Task(silo, name, spec, status, revision)
+
+    def put_all(self, round_uid: str, tasks: Sequence[NewTask]) -> list[str]:
+        """See :meth:`BoardStorage.put_tasks`."""
+        changed: set[str] = set()
+        with self._db.write() as db:
+            for task in tasks:
+                row = db.execute(
+                    "SELECT spec FROM tasks WHERE silo = ? AND name = ?", (task.silo, task.name)
+                ).fetchone()
+                if row is None:
+                    changed.add(task.silo)
+                    db.execute(
+                        "INSERT INTO tasks VALUES (?, ?, ?, ?, ?, ?)",
+                        (task.silo, task.name, task.spec, b"{}", _advance(db, task.silo), round_uid),
+                    )
+                elif row[0] != task.spec:
+                    raise refused(
+                        Code.TASK_TAKEN, f"task {task.name!r} of silo {task.silo!r} has another spec"
+                    )
+        return sorted(changed)
+
+    def of_round(self, round_uid: str) -> list[Task]:
+        """See :meth:`BoardStorage.round_tasks`."""
+        with self._db.read() as db:
+            rows = db.execute(
+                "SELECT silo, name, spec, status, revision FROM tasks WHERE round = ? ORDER BY silo, name",
+                (round_uid,),
+            ).fetchall()
+        return [Task(*row) for row in rows]
+
+    def delete_round(self, round_uid: str) -> list[str]:
+        """See :meth:`BoardStorage.delete_round_tasks`."""
+        with self._db.write() as db:
+            rows = db.execute("DELETE FROM tasks WHERE round = ? RETURNING silo", (round_uid,)).fetchall()
+            silos = sorted({silo for (silo,) in rows})
+            for silo in silos:
+                _advance(db, silo)
+        return silos
 
     def all(self, silo: str) -> tuple[tuple[Task, ...], int]:
         """See :meth:`BoardStorage.tasks`."""
@@ -41,14 +82,20 @@ class TaskTable:
             ).fetchall()
         return tuple(Task(silo, *row) for row in rows), revision
 
-    def put_status(self, silo: str, name: str, status: bytes) -> None:
+    def put_status(self, silo: str, name: str, status: bytes) -> bool:
         """See :meth:`BoardStorage.put_task_status`."""
         with self._db.write() as db:
-            changed = db.execute(
-                "UPDATE tasks SET status = ? WHERE silo = ? AND name = ?", (status, silo, name)
-            ).rowcount
-        if not changed:
-            raise refused(Code.TASK_UNKNOWN, f"task {name!r} of silo {silo!r}")
+            row = db.execute(
+                "SELECT status, round FROM tasks WHERE silo = ? AND name = ?", (silo, name)
+            ).fetchone()
+            if row is None:
+                raise refused(Code.TASK_UNKNOWN, f"task {name!r} of silo {silo!r}")
+            if row[0] == status:
+                return False
+            db.execute("UPDATE tasks SET status = ? WHERE silo = ? AND name = ?", (status, silo, name))
+            if row[1]:
+                self._feed.note(db, row[1])
+            return True
 
     def delete(self, silo: str, name: str) -> None:
         """See :meth:`BoardStorage.delete_task`."""
