@@ -142,11 +142,13 @@ class ApiServerCluster(Cluster):
             content_type="application/json-patch+json",
         )
 
-    def delete(self, kind: str, namespace: str, name: str) -> None:
+    def delete(self, kind: str, namespace: str, name: str, uid: str | None = None) -> None:
         """See `Cluster.delete`. What it owns goes in the background, by the cluster's garbage collector."""
         what = served(kind)
         request = Request("delete", kind, namespace, name)
-        options = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"}
+        options: Document = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"}
+        if uid is not None:
+            options["preconditions"] = {"uid": uid}
         self._call(request, what, "DELETE", _path(what, namespace, name), body=options)
 
     def document(self, path: str) -> dict[str, Any]:

@@ -146,12 +146,14 @@ class MemoryCluster:
                 return copy.deepcopy(current)
             return self._store((kind, namespace, name), fresh, EventType.MODIFIED)
 
-    def delete(self, kind: str, namespace: str, name: str) -> None:
+    def delete(self, kind: str, namespace: str, name: str, uid: str | None = None) -> None:
         """See `Cluster.delete`."""
         with self._changed:
             key = (kind, namespace, name)
-            document = self._find(key)
+            document = copy.deepcopy(self._find(key))
             metadata = document["metadata"]
+            if uid not in (None, metadata["uid"]):
+                raise Conflict(f"{kind} {name} is another one than {uid}")
             if not metadata.get("finalizers"):
                 self._remove(key, document)
             elif "deletionTimestamp" not in metadata:

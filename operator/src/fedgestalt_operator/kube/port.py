@@ -91,10 +91,12 @@ class Cluster(Protocol):
         """
         ...
 
-    def delete(self, kind: str, namespace: str, name: str) -> None:
+    def delete(self, kind: str, namespace: str, name: str, uid: str | None = None) -> None:
         """Delete an object and, soon, everything that it owns.
 
-        One with finalizers stays, with a deletionTimestamp, until an apply takes the last of them away. Raises
-        NotFound.
+        One with finalizers stays, with a deletionTimestamp, until an apply takes the last of them away. With
+        `uid`, only that object and none made since under its name.
+
+        Raises NotFound, Conflict if the object has another uid.
         """
         ...
