@@ -199,6 +199,24 @@ def test_apply_with_an_old_version_is_a_conflict(cluster, ns):
         cluster.apply(old)
 
 
+def test_what_was_read_before_its_object_went_does_not_bring_it_back(cluster, ns):
+    old = cluster.apply(silo(ns))
+    cluster.delete("Silo", ns, "west")
+    del old["metadata"]["resourceVersion"]
+    with pytest.raises(Conflict, match="west"):
+        cluster.apply(old)
+    fresh = cluster.create(silo(ns))
+    with pytest.raises(Conflict, match="west"):
+        cluster.apply(old)
+    assert cluster.get("Silo", ns, "west") == fresh
+
+
+def test_what_was_read_elsewhere_can_be_created(cluster, ns):
+    read = cluster.create(silo(ns))
+    read["metadata"]["name"] = "east"
+    assert meta(cluster.create(read), "uid") != meta(read, "uid")
+
+
 def test_change_that_a_rule_forbids_is_a_value_error(cluster, ns):
     cluster.apply(silo(ns))
     with pytest.raises(ValueError, match="notAfter is immutable"):

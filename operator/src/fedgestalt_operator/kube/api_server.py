@@ -108,7 +108,9 @@ class ApiServerCluster(Cluster):
         """See `Cluster.create`."""
         what, namespace, name = _identity(document)
         request = Request("create", what.kind, namespace, name)
-        return self._call(request, what, "POST", what.path(namespace), query=_STRICT, body=_body(document))
+        body = _body(document)
+        body["metadata"].pop("resourceVersion", None)  # of an object that it was copied from
+        return self._call(request, what, "POST", what.path(namespace), query=_STRICT, body=body)
 
     def apply(self, document: Mapping[str, Any]) -> Document:
         """See `Cluster.apply`. Server-side apply as field manager `fedgestalt`, forced; RBAC: patch and create."""

@@ -108,18 +108,18 @@ class MemoryCluster:
     def apply(self, document: Mapping[str, Any]) -> Document:
         """See `Cluster.apply`."""
         with self._changed:
-            key = _key(document)
+            key, meta = _key(document), self._objects.get(_key(document), {}).get("metadata", {})
+            if document["metadata"].get("uid") not in (None, meta.get("uid")):
+                raise Conflict(f"{key[0]} {key[2]} is gone since it was read")
             if key not in self._objects:
                 return self.create(document)
             current = self._objects[key]
-            given = document["metadata"].get("resourceVersion")
-            if given is not None and given != current["metadata"]["resourceVersion"]:
+            if document["metadata"].get("resourceVersion") not in (None, meta["resourceVersion"]):
                 raise Conflict(f"{key[0]} {key[2]} has changed since it was read")
             fresh = self._checked(document, current)
             fresh.pop("status", None)
             if "status" in current:
                 fresh["status"] = copy.deepcopy(current["status"])
-            meta = current["metadata"]
             kept = {field: meta[field] for field in _SERVER_FIELDS if field in meta}
             fresh["metadata"] = {**fresh["metadata"], **kept}
             if fresh == current:

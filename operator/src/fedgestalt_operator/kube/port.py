@@ -78,7 +78,7 @@ class Cluster(Protocol):
         earlier apply set and this one leaves out go; an equal document is no write. For objects that nobody
         else makes: fields that came by `create` or from others may stay.
 
-        Raises ValueError for an invalid document, Conflict if its resourceVersion is not the current one.
+        Raises ValueError for an invalid document, Conflict if its uid or resourceVersion is not the current one.
         """
         ...
 

@@ -62,6 +62,9 @@ def refusal(request: Request, code: int, body: bytes | Mapping[str, Any]) -> Clu
         return AlreadyExists(about) if status.get("reason") == "AlreadyExists" else Conflict(about)
     if code == 410:
         return Gone(about)
+    causes = (status.get("details") or {}).get("causes") or ()
+    if any(cause.get("field") == "metadata.uid" for cause in causes):
+        return Conflict(about)  # the object that was read is gone; this is another one of its name
     if code in _INVALID or (code == 500 and text.startswith(_NO_TYPED_PATCH)):
         return ValueError(about)
     if code == 429 or code >= 500:
