@@ -111,6 +111,20 @@ def choose(
     return Choice(None, closest or (NO_GRANT,))
 
 
+def unusable(grants: Iterable[tuple[ParticipationGrant, int]], *, now: float) -> Mismatch | None:
+    """Why no round at all may enrol now; None as soon as one grant, given with its counted uses, can be used.
+
+    Where all have ended, the last one by name speaks: names that grow by year put the latest there.
+    """
+    found = NO_GRANT
+    for grant, used in sorted(grants, key=lambda g: g[0].metadata.name):
+        standing = grant.usable(used=used, now=now)
+        if standing is UsableReason.GRANTED:
+            return None
+        found = _ENDED[standing]
+    return found
+
+
 def ended(grant: ParticipationGrant | None, *, active: float) -> Mismatch | None:
     """Why a round that runs under a grant must stop; None while it may go on.
 
