@@ -222,4 +222,6 @@ def _event(request: Request, what: ServedKind, line: bytes) -> Event:
         raise unavailable(request, error) from error
     if type == "ERROR":
         raise refusal(request, int(body.get("code") or 500), body)
+    if type == EventType.BOOKMARK:
+        body["metadata"].setdefault("name", "")
     return Event(EventType(type), _document(what, body))

@@ -84,7 +84,8 @@ class MemoryCluster:
             if time.monotonic() >= end:
                 break
         if after > seen:
-            yield Event(EventType.BOOKMARK, {"kind": kind, "metadata": {"resourceVersion": str(after)}})
+            mark = {"kind": kind, "metadata": {"name": "", "resourceVersion": str(after)}}
+            yield Event(EventType.BOOKMARK, mark)
 
     def create(self, document: Mapping[str, Any]) -> Document:
         """See `Cluster.create`."""

@@ -28,7 +28,7 @@ class EventType(StrEnum):
 class Event:
     """A change of one object; a deleted one is given in its last state.
 
-    A bookmark is no change: it says that nothing else happened up to its `version`, and its object has no name.
+    A bookmark is no change: it says that nothing else happened up to its `version`, and its object's name is empty.
     Watching on from the last event's version, bookmarks included, keeps a quiet watch from being Gone.
     """
 
