@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 
 from fedgestalt.exchange.chain import extend, genesis
@@ -19,6 +19,7 @@ from fedgestalt.exchange.storage import (
     NewTask,
     Page,
     StoredEntry,
+    StoredRelease,
     Task,
 )
 from fedgestalt.exchange.storage.feed import COUNTER_BITS, MOST, new_tag
@@ -52,6 +53,7 @@ class MemoryStorage:
         self._revisions: dict[str, int] = {}
         self._start = new_tag() << COUNTER_BITS
         self._changes: list[str] = []
+        self._releases: list[tuple[StoredRelease, frozenset[str]]] = []
         self._lock = threading.RLock()
 
     def _round(self, uid: str) -> _Round:
@@ -222,6 +224,21 @@ class MemoryStorage:
     def delete_task(self, silo: str, name: str) -> None:
         if self._tasks.pop((silo, name), None) is not None:
             self._revisions[silo] += 1
+
+    def put_release(self, name: str, spec: bytes, silos: Collection[str]) -> bool:
+        with self._lock:
+            for release, _ in self._releases:
+                if release.name == name:
+                    if release.spec != spec:
+                        raise refused(Code.RELEASE_TAKEN, name)
+                    return False
+            self._releases.append((StoredRelease(name, spec), frozenset(silos)))
+            return True
+
+    def releases(self, silo: str | None) -> tuple[tuple[StoredRelease, ...], int]:
+        seen = [k for k, (_, silos) in enumerate(self._releases) if silo is None or silo in silos]
+        found = sorted((self._releases[k][0] for k in seen), key=lambda release: release.name)
+        return tuple(found), self._start + seen[-1] + 1 if seen else 0
 
     def close(self) -> None:
         pass

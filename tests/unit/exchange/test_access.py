@@ -192,7 +192,7 @@ def test_the_hub_sees_who_was_heard_and_when(federation: Federation) -> None:
     hub, west = federation.client("hub"), federation.client("west")
     before = {silo.name: silo for silo in hub.silos()}
     assert before["west"].last_heard is None
-    assert before["west"].identity == federation.silos["west"].public
+    assert before["west"].identities == (federation.silos["west"].public,)
     west.heartbeat("0.3.0")
     after = {silo.name: silo for silo in hub.silos()}
     assert after["west"].version == "0.3.0"

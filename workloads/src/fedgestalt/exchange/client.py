@@ -10,7 +10,7 @@ from typing import Self
 
 from fedgestalt.exchange.chain import ChainState, Position, Receipt, genesis
 from fedgestalt.exchange.errors import UntrustedExchangeError
-from fedgestalt.exchange.link import Changes, NewTask, SiloPresence, SiloTaskDocument
+from fedgestalt.exchange.link import Changes, NewTask, ReleaseDocument, SiloPresence, SiloTaskDocument
 from fedgestalt.exchange.link_client import MAX_WAIT, LinkClient
 from fedgestalt.exchange.listing import Entry, Listing, Page, verify_page
 from fedgestalt.exchange.tokens import Credential
@@ -18,7 +18,16 @@ from fedgestalt.exchange.transfer import download_blob, upload_blob
 from fedgestalt.exchange.transport import Transport
 from fedgestalt.secagg.messages import Message
 
-__all__ = ["BoardClient", "Changes", "Entry", "Listing", "NewTask", "SiloPresence", "SiloTaskDocument"]
+__all__ = [
+    "BoardClient",
+    "Changes",
+    "Entry",
+    "Listing",
+    "NewTask",
+    "ReleaseDocument",
+    "SiloPresence",
+    "SiloTaskDocument",
+]
 
 
 class BoardClient(LinkClient):

@@ -29,6 +29,7 @@ class Code(StrEnum):
     QUOTA_EXCEEDED = "QuotaExceeded"
     TASK_UNKNOWN = "TaskUnknown"
     TASK_TAKEN = "TaskTaken"
+    RELEASE_TAKEN = "ReleaseTaken"
     EPOCH_UNKNOWN = "EpochUnknown"
     EPOCH_EMPTY = "EpochEmpty"
     NOT_IN_EPOCH = "NotInEpoch"
@@ -114,6 +115,11 @@ PROBLEMS: Final[dict[Code, tuple[int, str, str]]] = {
         409,
         "The name stands for another task already",
         "A task is given once: send the same spec again, or give the task another name.",
+    ),
+    Code.RELEASE_TAKEN: (
+        409,
+        "The name stands for another release already",
+        "A release is written once: send the same spec again, or give the release another name.",
     ),
     Code.EPOCH_UNKNOWN: (
         404,
@@ -207,6 +213,10 @@ class TaskTakenError(RefusedError):
     """The silo has a task of this name with another spec."""
 
 
+class ReleaseTakenError(RefusedError):
+    """The name stands for another release."""
+
+
 class BoardFullError(RefusedError):
     """The exchange's disk is full; waiting helps."""
 
@@ -234,6 +244,7 @@ class BudgetSpentError(RefusedError):
 _CLASSES: Final[dict[Code, type[RefusedError]]] = {
     Code.SLOT_TAKEN: SlotTakenError,
     Code.TASK_TAKEN: TaskTakenError,
+    Code.RELEASE_TAKEN: ReleaseTakenError,
     Code.BOARD_FULL: BoardFullError,
     Code.CLOCK_SKEWED: ClockSkewedError,
     Code.REVOKED: RevokedError,

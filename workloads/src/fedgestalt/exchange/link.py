@@ -30,6 +30,14 @@ class NewTask:
 
 
 @dataclass(frozen=True, slots=True)
+class ReleaseDocument:
+    """A Release as it lies on the exchange: name and spec of the hub's resource."""
+
+    name: str
+    spec: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Changes:
     """Uids of rounds that changed, and the revision to ask from next time.
 
@@ -46,12 +54,13 @@ class SiloPresence:
     """What the exchange knows of a silo; times in seconds by its clock.
 
     Attributes:
+        identities: public keys, 32 bytes each.
         last_heard: None: not since the exchange started at ``serving_since``.
         now: the exchange's clock when it answered.
     """
 
     name: str
-    identity: bytes
+    identities: tuple[bytes, ...]
     accepted: bool
     version: str
     last_heard: float | None
@@ -80,6 +89,19 @@ def parse_tasks(content: Any) -> list[SiloTaskDocument]:
         raise UntrustedExchangeError("the exchange's listing of tasks is malformed") from error
 
 
+def parse_releases(content: Any) -> tuple[list[ReleaseDocument], int]:
+    """Read a listing of releases and its revision.
+
+    Raises:
+        UntrustedExchangeError: malformed.
+    """
+    try:
+        releases = [ReleaseDocument(str(item["name"]), dict(item["spec"])) for item in content["releases"]]
+        return releases, int(content["revision"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise UntrustedExchangeError("the exchange's listing of releases is malformed") from error
+
+
 def parse_changes(content: Any) -> Changes:
     """Read an answer of the change feed.
 
@@ -103,7 +125,7 @@ def parse_silos(content: Any) -> list[SiloPresence]:
         return [
             SiloPresence(
                 name=item["name"],
-                identity=bytes.fromhex(item["identity"]),
+                identities=tuple(bytes.fromhex(key) for key in item["identities"]),
                 accepted=item["accepted"],
                 version=item["version"],
                 last_heard=None if item["lastHeard"] is None else float(item["lastHeard"]),

@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from fedgestalt.exchange.errors import UntrustedExchangeError
 from fedgestalt.exchange.link import (
     Changes,
     NewTask,
+    ReleaseDocument,
     SiloPresence,
     SiloTaskDocument,
     parse_changes,
+    parse_releases,
     parse_silos,
     parse_tasks,
 )
+from fedgestalt.exchange.registry import RegisteredSilo, parse_registry, registry_document
 from fedgestalt.exchange.transport import Transport
 
 MAX_WAIT: Final = 25.0
@@ -42,7 +46,26 @@ class LinkClient:
         """Say that this silo is there. Any other request says so too."""
         self._transport.request("POST", "/heartbeat", json={"version": version})
 
+    def releases(self, wait: float = 0.0, *, after: int = 0) -> tuple[list[ReleaseDocument], int]:
+        """All releases that this silo may see (the hub: all) and the list's revision.
+
+        Waits up to ``wait`` seconds (at most 25) until the revision is not ``after`` any more. 0: an empty list.
+        """
+        wait = min(max(wait, 0.0), MAX_WAIT)
+        response = self._transport.request(
+            "GET", "/releases", params={"after": after, "wait": wait}, poll=wait
+        )
+        return parse_releases(response.json())
+
     # The hub's side
+
+    def put_release(self, name: str, spec: Mapping[str, Any]) -> None:
+        """Keep a Release's spec (at most 64 KiB) for the silos that it names. Safe to repeat.
+
+        Raises:
+            ReleaseTakenError: the name stands for another release.
+        """
+        self._transport.request("PUT", f"/releases/{name}", json=dict(spec))
 
     def put_task(self, silo: str, task: str, spec: Mapping[str, Any]) -> int:
         """Give a silo a task or change its spec; returns its revision."""
@@ -84,6 +107,21 @@ class LinkClient:
     def silo_tasks(self, silo: str) -> list[SiloTaskDocument]:
         """A silo's tasks with what it says of them."""
         return parse_tasks(self._transport.request("GET", f"/silos/{silo}/tasks").json())
+
+    def put_registry(self, silos: Mapping[str, RegisteredSilo]) -> None:
+        """Replace the registry of silos as a whole; whoever it does not let in is refused at the next request."""
+        self._transport.request("PUT", "/registry", json=registry_document(silos))
+
+    def registry(self) -> dict[str, RegisteredSilo]:
+        """The registry as it stands.
+
+        Raises:
+            UntrustedExchangeError: malformed.
+        """
+        try:
+            return parse_registry(self._transport.request("GET", "/registry").json())
+        except ValueError as error:
+            raise UntrustedExchangeError(f"the exchange's registry is malformed: {error}") from error
 
     def silos(self) -> list[SiloPresence]:
         """All registered silos and when they were last heard."""

@@ -133,6 +133,8 @@ class Claims:
     name: str
     round: str
     enrolment: int
+    kid: str = ""
+    """Which key the caller says to have signed with: the first 8 bytes of its SHA-256 in hex."""
 
 
 def verify_token(
@@ -151,7 +153,7 @@ def verify_token(
         raise refused(Code.UNAUTHENTICATED, "the token is too long")
     try:
         unverified = jwt.decode(token, options={"verify_signature": False})
-        claims = _claims(unverified)
+        claims = _claims(unverified, jwt.get_unverified_header(token).get("kid", ""))
     except (jwt.PyJWTError, ValueError, KeyError, TypeError) as error:
         raise refused(Code.UNAUTHENTICATED, "not a token of this protocol") from error
     key = Ed25519PublicKey.from_public_bytes(key_of(claims))
@@ -178,12 +180,13 @@ def verify_token(
     return claims
 
 
-def _claims(content: Mapping[str, Any]) -> Claims:
+def _claims(content: Mapping[str, Any], kid: str) -> Claims:
     claims = Claims(
         role=Role(content["role"]),
         name=content["sub"],
         round=content.get("round", ""),
         enrolment=content.get("enrolment", 0),
+        kid=kid,
     )
     if type(claims.name) is not str or type(claims.round) is not str or type(claims.enrolment) is not int:
         raise ValueError("a claim of another type")

@@ -19,7 +19,7 @@ from fedgestalt.exchange.epochs.service import EpochService
 from fedgestalt.exchange.epochs.store import EpochStore
 from fedgestalt.exchange.errors import PROBLEMS, Code, RefusedError, refused
 from fedgestalt.exchange.registry import Registry
-from fedgestalt.exchange.server import blobs, epochs, feed, messages, presence, tasks
+from fedgestalt.exchange.server import blobs, epochs, feed, messages, presence, registry, releases, tasks
 from fedgestalt.exchange.server.state import Presence, ServerSettings, ServerState
 from fedgestalt.exchange.server.waiting import Waiting
 from fedgestalt.exchange.storage import BoardStorage
@@ -48,7 +48,7 @@ def create_app(
         presence=Presence(since=settings.clock()),
     )
     app.state.epochs = None if epoch_store is None else EpochService(epoch_store)
-    for part in (messages, blobs, tasks, presence, feed, epochs):
+    for part in (messages, blobs, tasks, presence, feed, registry, releases, epochs):
         app.include_router(part.router, prefix="/v1")
     app.add_api_route("/healthz", _alive, methods=["GET"], include_in_schema=False)
     app.add_api_route("/readyz", _ready, methods=["GET"], include_in_schema=False)

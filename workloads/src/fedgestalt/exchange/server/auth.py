@@ -9,6 +9,7 @@ from typing import Annotated, Final
 from fastapi import Depends, Request
 from starlette.concurrency import run_in_threadpool
 
+from fedgestalt.crypto.keys import key_id
 from fedgestalt.exchange.errors import Code, refused
 from fedgestalt.exchange.server.rounds import delegated_key, require_member
 from fedgestalt.exchange.server.state import ServerState
@@ -17,7 +18,7 @@ from fedgestalt.secagg.messages import HUB
 
 ROUND: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 DIGEST: Final = re.compile(r"[0-9a-f]{64}")
-TASK: Final = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
+RESOURCE: Final = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +28,13 @@ class Caller:
     Attributes:
         role: silo, hub or job.
         name: the silo's name, or ``hub``.
-        identity: the silo's registered public key; None for hub and jobs.
+        identities: the silo's registered public keys that are valid now; none for hub and jobs.
         round: the one round that the token opens; empty: all that the caller is in.
     """
 
     role: Role
     name: str
-    identity: bytes | None
+    identities: tuple[bytes, ...]
     round: str
 
     @property
@@ -58,9 +59,9 @@ def _authenticate(state: ServerState, token: str) -> Caller:
     def key_of(claims: Claims) -> bytes:
         if claims.role is not Role.SILO:
             return state.hub_public
-        identity = state.registry.identity(claims.name, now=now)
+        valid = state.registry.identities(claims.name, now=now)
         if not claims.enrolment:
-            return identity
+            return next((key for key in valid if key_id(key).hex() == claims.kid), valid[0])
         key = delegated_key(state, claims.round, claims.enrolment, claims.name)
         if key is None:
             raise refused(Code.UNAUTHENTICATED, "no delegated key is known for this enrolment")
@@ -69,8 +70,9 @@ def _authenticate(state: ServerState, token: str) -> Caller:
     claims = verify_token(token, hub_key=state.hub_public, key_of=key_of, now=now)
     if claims.role is Role.SILO:
         state.presence.heard[claims.name] = now
-        return Caller(claims.role, claims.name, state.registry.identity(claims.name, now=now), claims.round)
-    return Caller(claims.role, HUB, None, claims.round)
+        valid = state.registry.identities(claims.name, now=now)
+        return Caller(claims.role, claims.name, valid, claims.round)
+    return Caller(claims.role, HUB, (), claims.round)
 
 
 async def authenticated(request: Request) -> Caller:
@@ -127,8 +129,8 @@ async def require_round(state: ServerState, caller: Caller, round_uid: str) -> N
         RefusedError: Invalid, Forbidden, RoundNotOpen or NotInRound.
     """
     check_round(caller, round_uid)
-    if caller.identity is not None:
-        await run_in_threadpool(require_member, state, round_uid, caller.name, caller.identity)
+    if caller.role is Role.SILO:
+        await run_in_threadpool(require_member, state, round_uid, caller.name, caller.identities)
 
 
 def check_digest(digest: str) -> None:

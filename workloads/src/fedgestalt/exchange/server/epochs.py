@@ -83,7 +83,8 @@ async def get_epoch(epoch: str, service: Service, caller: Authenticated) -> Resp
     """Release, rows kept, reasons to rotate, and the caller's budget (for the hub: everybody's)."""
     _check(caller, epoch, Role.HUB, Role.SILO)
     if caller.role is Role.SILO:
-        await run_in_threadpool(service.member, epoch, caller.name, caller.identity)
+        identity = await run_in_threadpool(_identity, service, epoch, caller)
+        await run_in_threadpool(service.member, epoch, caller.name, identity)
     record, spent = await run_in_threadpool(service.store.full_record, epoch)
     budgets = {
         silo: {"spent": _pair(used), "limit": _pair(record.budget)}
@@ -146,10 +147,10 @@ async def add_rows(
 ) -> Response:
     """A member adds cases of its own between rounds: the encoding of `fedgestalt.flake.rows`, at most 1 MiB."""
     _check(caller, epoch, Role.SILO)
-    await run_in_threadpool(service.member, epoch, caller.name, caller.identity)
+    identity = await run_in_threadpool(_identity, service, epoch, caller)
     data = await read_body(request, MAX_PART_BYTES)
     now = state.settings.clock()
-    return _taken(await run_in_threadpool(service.add, epoch, caller.name, caller.identity, data, now=now))
+    return _taken(await run_in_threadpool(service.add, epoch, caller.name, identity, data, now=now))
 
 
 @router.get("/epochs/{epoch}/gallery/{owner}")
@@ -176,10 +177,11 @@ async def ask(
     ``Idempotency-Key``: 32 random bytes in hex, the same when the same query is sent again.
     """
     _check(caller, epoch, Role.SILO)
-    record = await run_in_threadpool(service.member, epoch, caller.name, caller.identity)
+    identity = await run_in_threadpool(_identity, service, epoch, caller)
+    record = await run_in_threadpool(service.member, epoch, caller.name, identity)
     row = await read_body(request, 8 * require_rows(record).width)
     answered = await run_in_threadpool(
-        service.ask, epoch, caller.name, caller.identity, row, bytes.fromhex(key), now=state.settings.clock()
+        service.ask, epoch, caller.name, identity, row, bytes.fromhex(key), now=state.settings.clock()
     )
     content = {
         "release": answered.release,
@@ -210,7 +212,8 @@ async def find_clusters(epoch: str, service: Service, caller: Authenticated) -> 
 async def get_findings(epoch: str, service: Service, caller: Authenticated) -> Response:
     """A member's own findings: its cases in clusters that reach over at least three owners, never others' cases."""
     _check(caller, epoch, Role.SILO)
-    told = await run_in_threadpool(service.findings, epoch, caller.name, caller.identity)
+    identity = await run_in_threadpool(_identity, service, epoch, caller)
+    told = await run_in_threadpool(service.findings, epoch, caller.name, identity)
     return JSONResponse({"findings": told}, headers={"Cache-Control": "no-store"})
 
 
@@ -231,8 +234,9 @@ async def withdraw(
         raise refused(Code.INVALID, str(error)) from error
     except (KeyError, TypeError, ValueError) as error:
         raise refused(Code.INVALID, "expected handles and signature in hex") from error
+    identity = await run_in_threadpool(_identity, service, epoch, caller)
     removed = await run_in_threadpool(
-        service.withdraw, tombstone, signature, caller.identity, now=state.settings.clock()
+        service.withdraw, tombstone, signature, identity, now=state.settings.clock()
     )
     return JSONResponse({"removed": removed})
 
@@ -248,7 +252,17 @@ def _members(state: ServerState, names: Any) -> dict[str, bytes]:
     known = state.registry.silos()
     if strangers := sorted(set(names) - known.keys()):
         raise refused(Code.INVALID, f"silo {strangers[0][:64]!r} is not registered")
-    return {name: known[name].identity for name in names}
+    now = state.settings.clock()
+    found = {name: known[name].valid(now) for name in names}
+    if expired := sorted(name for name, keys in found.items() if not keys):
+        raise refused(Code.INVALID, f"no identity of silo {expired[0]!r} is valid any longer")
+    return {name: keys[0] for name, keys in found.items()}
+
+
+def _identity(service: EpochService, epoch: str, caller: Caller) -> bytes | None:
+    """The identity under which the epoch knows the caller, if it is valid still. Blocking."""
+    known = service.store.record(epoch).members.get(caller.name)
+    return known if known in caller.identities else None
 
 
 def _budget(content: Any) -> Budget:

@@ -63,9 +63,10 @@ def _append(state: ServerState, caller: Caller, round_uid: str, data: bytes) -> 
         raise refused(Code.MESSAGE_INVALID, "the envelope belongs to another round")
     if slot.sender != caller.name:
         raise refused(Code.FORBIDDEN, f"{caller.name} may not post as {slot.sender}")
-    if caller.identity is not None:
-        require_member(state, round_uid, caller.name, caller.identity)
-    check_message(state, message, caller.identity)
+    identity = None
+    if caller.role is Role.SILO:
+        identity = require_member(state, round_uid, caller.name, caller.identities)
+    check_message(state, message, identity)
     new = NewMessage(round_uid, slot_text(slot), caller.owner, data, message.blobs)
     return state.storage.append(new, now=int(state.settings.clock() * 1000))
 
@@ -88,12 +89,12 @@ async def list_messages(
 
     def read() -> Page:
         # Before the computation is there a silo may wait for it, and sees nothing.
-        if caller.identity is not None:
+        if caller.role is Role.SILO:
             # Once more after the wait: a silo that was revoked meanwhile learns nothing new.
-            state.registry.identity(caller.name, now=state.settings.clock())
+            valid = state.registry.identities(caller.name, now=state.settings.clock())
             if roster(state, round_uid) is None:
                 return Page((), (), 0, 0, None)
-            require_member(state, round_uid, caller.name, caller.identity)
+            require_member(state, round_uid, caller.name, valid)
         return storage.page(round_uid, after=after, since=since, max_bytes=PAGE_BYTES)
 
     def ready(page: Page) -> bool:

@@ -39,7 +39,7 @@ async def silos(state: State, caller: Authenticated) -> Response:
     listed = [
         {
             "name": name,
-            "identity": silo.identity.hex(),
+            "identities": [one.key.hex() for one in silo.identities],
             "accepted": silo.accepted,
             "lastHeard": presence.heard.get(name),
             "version": presence.version.get(name, ""),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from typing import Final
 
 from fedgestalt.crypto.delegation import Delegation, DelegationExpiredError
@@ -40,8 +41,11 @@ def roster(state: ServerState, round_uid: str) -> dict[str, bytes] | None:
     return found
 
 
-def require_member(state: ServerState, round_uid: str, silo: str, identity: bytes) -> None:
-    """Refuse a silo that the round's computation does not name with this identity. Blocking.
+def require_member(state: ServerState, round_uid: str, silo: str, identities: Collection[bytes]) -> bytes:
+    """Refuse a silo that the round's computation does not name with one of these identities. Blocking.
+
+    Returns:
+        The identity that the round knows.
 
     Raises:
         RefusedError: RoundNotOpen or NotInRound.
@@ -49,8 +53,10 @@ def require_member(state: ServerState, round_uid: str, silo: str, identity: byte
     members = roster(state, round_uid)
     if members is None:
         raise refused(Code.ROUND_NOT_OPEN, f"round {round_uid}")
-    if members.get(silo) != identity:
+    identity = members.get(silo)
+    if identity is None or identity not in identities:
         raise refused(Code.NOT_IN_ROUND, f"silo {silo!r} in round {round_uid}")
+    return identity
 
 
 def delegated_key(state: ServerState, round_uid: str, enrolment: int, silo: str) -> bytes | None:
@@ -69,7 +75,7 @@ def check_message(state: ServerState, message: Message, identity: bytes | None) 
     """Check that a message is signed by the key that speaks for its sender. Blocking.
 
     Args:
-        identity: the sender's registered identity; None for the hub.
+        identity: the sender's identity in the round; None for the hub.
 
     Raises:
         RefusedError: SignatureInvalid, MessageInvalid or ClockSkewed.

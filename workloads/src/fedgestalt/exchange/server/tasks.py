@@ -13,8 +13,8 @@ from starlette.concurrency import run_in_threadpool
 
 from fedgestalt.exchange.errors import Code, refused
 from fedgestalt.exchange.server.auth import (
+    RESOURCE,
     ROUND,
-    TASK,
     Authenticated,
     State,
     require_role,
@@ -43,7 +43,7 @@ def check_names(silo: str, name: str | None = None) -> None:
         check_name(silo)
     except MessageError as error:
         raise refused(Code.INVALID, str(error)) from error
-    if name is not None and not TASK.fullmatch(name):
+    if name is not None and not RESOURCE.fullmatch(name):
         raise refused(Code.INVALID, "a task's name is a DNS subdomain of at most 253 characters")
 
 
@@ -122,7 +122,7 @@ async def own_tasks(state: State, caller: Authenticated, after: Number = 0, wait
 
     def read() -> tuple[tuple[Task, ...], int]:
         # Once more after the wait: a silo that was revoked meanwhile learns nothing new.
-        state.registry.identity(caller.name, now=state.settings.clock())
+        state.registry.identities(caller.name, now=state.settings.clock())
         return state.storage.tasks(caller.name)
 
     tasks, revision = await state.waiting.until(

@@ -12,6 +12,7 @@ from fedgestalt.exchange.storage.values import (
     NewTask,
     Page,
     StoredEntry,
+    StoredRelease,
     Task,
 )
 
@@ -27,5 +28,6 @@ __all__ = [
     "NewTask",
     "Page",
     "StoredEntry",
+    "StoredRelease",
     "Task",
 ]

@@ -6,7 +6,7 @@ What a method reports as stored survives a power cut. Refusals are :class:`Refus
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from fedgestalt.exchange.storage.values import (
@@ -18,6 +18,7 @@ from fedgestalt.exchange.storage.values import (
     NewTask,
     Page,
     StoredEntry,
+    StoredRelease,
     Task,
 )
 
@@ -139,6 +140,22 @@ class BoardStorage(Protocol):
 
     def delete_task(self, silo: str, name: str) -> None:
         """Remove a task; its absence is no error."""
+        ...
+
+    def put_release(self, name: str, spec: bytes, silos: Collection[str]) -> bool:
+        """Keep a release for the silos that may see it; False if it was there with the same spec.
+
+        Raises:
+            RefusedError: ReleaseTaken: the name stands for another release.
+        """
+        ...
+
+    def releases(self, silo: str | None) -> tuple[tuple[StoredRelease, ...], int]:
+        """Releases that a silo may see (None: all) by name, and the revision of this list.
+
+        The revision is 0 for an empty list and another one after each new release of the list. A storage that was
+        set back does not give one out again that it lost.
+        """
         ...
 
     def close(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import fcntl
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -12,6 +12,7 @@ from fedgestalt.exchange.storage.database import Database
 from fedgestalt.exchange.storage.feed import ChangeFeed
 from fedgestalt.exchange.storage.files import BlobFiles
 from fedgestalt.exchange.storage.messages import MessageTable
+from fedgestalt.exchange.storage.releases import ReleaseTable
 from fedgestalt.exchange.storage.tasks import TaskTable
 from fedgestalt.exchange.storage.values import (
     MAX_CHUNK_BYTES,
@@ -24,6 +25,7 @@ from fedgestalt.exchange.storage.values import (
     NewTask,
     Page,
     StoredEntry,
+    StoredRelease,
     Task,
 )
 from fedgestalt.files import private_directory
@@ -44,6 +46,7 @@ class EmbeddedStorage:
         self._db = Database(directory / "board.sqlite", self._limits)
         self._feed = ChangeFeed(self._db)
         self._messages = MessageTable(self._db, self._limits, self._feed)
+        self._releases = ReleaseTable(self._db)
         self._tasks = TaskTable(self._db, self._feed)
         self._files = BlobFiles(directory / "rounds", self._limits)
         self._files.sweep(self._messages.known_blobs())
@@ -155,6 +158,15 @@ class EmbeddedStorage:
     def delete_task(self, silo: str, name: str) -> None:
         """See :meth:`BoardStorage.delete_task`."""
         self._tasks.delete(silo, name)
+
+    def put_release(self, name: str, spec: bytes, silos: Collection[str]) -> bool:
+        """See :meth:`BoardStorage.put_release`."""
+        self._files.require_room(len(spec))
+        return self._releases.put(name, spec, silos)
+
+    def releases(self, silo: str | None) -> tuple[tuple[StoredRelease, ...], int]:
+        """See :meth:`BoardStorage.releases`."""
+        return self._releases.all(silo)
 
     def close(self) -> None:
         """See :meth:`BoardStorage.close`."""

@@ -132,6 +132,14 @@ class NewTask:
 
 
 @dataclass(frozen=True, slots=True)
+class StoredRelease:
+    """A release for sites: a JSON document of the hub, opaque to the exchange."""
+
+    name: str
+    spec: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class ChangeSet:
     """What changed after a revision of the change feed.
 
