@@ -8,6 +8,7 @@ from typing import Any
 
 import celpy
 from celpy import celtypes
+from celpy.evaluation import CELEvalError
 
 from .structural import Problem, Schema, join
 
@@ -50,7 +51,7 @@ def _holds(rule: str, schema: Schema, value: Any, old: Any) -> bool:
         context["oldSelf"] = _cel(schema, old)
     try:
         return bool(_program(rule)(context))
-    except (celpy.CELEvalError, ArithmeticError, ValueError):
+    except (CELEvalError, ArithmeticError, TypeError, ValueError):
         return False  # as the API server does: a rule that cannot be evaluated does not hold
 
 
@@ -63,8 +64,9 @@ def _program(rule: str) -> Callable[[Mapping[str, Any]], Any]:
 
 
 def _cel(schema: Schema, value: Any) -> Any:
-    """The CEL value of a JSON value, typed by its schema: 1 in a `number` field is a double, 1.0 in an `integer`
-    field is none.
+    """The CEL value of a JSON value, typed by its schema: a whole number in a `number` field is a double.
+
+    1.0 in an `integer` field is an error to the rules that use it, and to no other, as the API server has it.
     """
     if isinstance(value, dict):
         properties, rest = schema.get("properties", {}), schema.get("additionalProperties")
@@ -77,5 +79,9 @@ def _cel(schema: Schema, value: Any) -> Any:
     if isinstance(value, bool):
         return celtypes.BoolType(value)
     if isinstance(value, int | float):
-        return celtypes.DoubleType(value) if schema.get("type") == "number" else celtypes.IntType(int(value))
+        if schema.get("type") == "number":
+            return celtypes.DoubleType(value)
+        return (
+            celtypes.IntType(value) if isinstance(value, int) else CELEvalError("a whole number is expected")
+        )
     return None if value is None else celtypes.StringType(value)
