@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +26,17 @@ SILOS = ["east", "north", "south", "west"]
 
 def document(silos: list[str] = SILOS, *, rounds: int = 2, members: int = 1, **spec: Any) -> dict[str, Any]:
     """A valid Train round, as the API server would hold it."""
+    return copy.deepcopy(_document(tuple(silos), rounds, members, json.dumps(spec)))
+
+
+@cache
+def _document(silos: tuple[str, ...], rounds: int, members: int, spec: str) -> dict[str, Any]:
+    """Checking a document against its rules is what takes the time."""
     made = copy.deepcopy(read_documents(EXAMPLES / "round-train.yaml")[0])
     first, frozen = made["spec"]["training"]["members"]
     made["spec"]["training"]["members"] = [*({**first, "name": f"m{i}"} for i in range(members)), frozen]
     made["spec"]["training"]["communicationRounds"] = rounds
-    made["spec"] |= {"silos": silos, "deadlines": {"start": 300, "active": 20_000}, **spec}
+    made["spec"] |= {"silos": list(silos), "deadlines": {"start": 300, "active": 20_000}, **json.loads(spec)}
     made["spec"]["quorum"] = {"minSilos": 3, "stragglerTimeout": 60}
     made = validate(made)
     made["metadata"] |= {

@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +51,14 @@ def of_kind(record: BoardRecord, kind: str, t: int = 0) -> Checked:
 
 def finished(hook: Callable[..., str] = lambda *_: POST, **spec: Any) -> Rig:
     rig = Rig(document(**spec), hook=hook)
-    rig.finish()
+    rig.world.run()
     return rig
+
+
+@cache
+def undisturbed() -> Rig:
+    """A round in which nothing happened; for reading only."""
+    return finished()
 
 
 def test_undisturbed_round_is_reproduced_but_for_what_jobs_and_the_registry_said() -> None:
@@ -73,7 +80,7 @@ def test_decision_made_without_a_lost_silo_needs_presence_and_names_it() -> None
     rig = Rig()
     rig.until(lambda w: w.decisions("senders"))
     rig.world.agents["west"].alive = False
-    rig.finish()
+    rig.world.run()
     checked = of_kind(record_of(rig), "keyset", t=2)
     assert checked.verdict == "needs presence"
     assert checked.needs[0][1] == "not heard for 90 s: west"
@@ -94,7 +101,7 @@ def test_retry_that_counted_on_silos_long_unheard_says_so() -> None:
     rig.world.round = replace(
         rig.world.round, quorum=replace(rig.world.round.quorum, straggler_timeout=200.0)
     )
-    rig.finish()
+    rig.world.run()
     record = record_of(rig)
     record = replace(record, round=rig.world.round)
     checked = of_kind(record, "retry")
@@ -108,7 +115,7 @@ def test_wish_of_the_coordinator_is_named_where_the_spec_was_changed() -> None:
     rig.change(suspend=True)
     rig.until(lambda w: w.now > START + 60)
     rig.change(suspend=False)
-    rig.finish()
+    rig.world.run()
     record = record_of(rig)
     assert record.round.metadata.generation == 3
     assert verdicts(record)["needs wish"] == 2
@@ -122,7 +129,7 @@ def test_deadline_that_was_extended_later_is_named() -> None:
     rig = Rig(hook=lambda s, k, *_: HOLD if (s.name, k) == ("west", "enrol") else POST)
     rig.until(lambda w: w.decisions("roster"))
     rig.change(deadlines={"start": 3000, "active": 20_000})
-    rig.finish()
+    rig.world.run()
     checked = of_kind(record_of(rig), "roster")
     assert checked.needs[0][1] == "spec.deadlines.start was shorter then"
 
@@ -163,12 +170,12 @@ def tampered(record: BoardRecord, kind: str, **changes: Any) -> BoardRecord:
     ],
 )
 def test_decision_that_the_messages_do_not_support_differs(kind: str, changes: dict[str, Any]) -> None:
-    record = record_of(finished())
+    record = record_of(undisturbed())
     assert of_kind(tampered(record, kind, **changes), kind).verdict == "DIFFERS"
 
 
 def test_computation_that_is_not_the_spec_s_differs() -> None:
-    record = record_of(finished())
+    record = record_of(undisturbed())
     spec = {**record.round.spec, "purpose": "DUO:0000042"}
     assert (
         of_kind(replace(record, round=replace(record.round, spec=spec)), "computation").verdict == "DIFFERS"
@@ -191,7 +198,7 @@ def test_failure_without_its_cause_differs() -> None:
 @pytest.mark.parametrize("fate", ["fail", "ok"])
 def test_failed_jobs_explain_retries_skips_and_the_end(fate: str) -> None:
     rig = Rig(job_hook=lambda name: "fail" if "aggregate" in name or fate == "fail" else "ok")
-    rig.finish()
+    rig.world.run()
     found = verdicts(record_of(rig))
     assert found["DIFFERS"] == 0
     assert found["needs job"] >= 10
@@ -200,7 +207,7 @@ def test_failed_jobs_explain_retries_skips_and_the_end(fate: str) -> None:
 def test_round_that_ended_before_it_was_accepted_is_explained_by_the_registry() -> None:
     rig = Rig()
     del rig.world.silos["west"], rig.world.agents["west"]
-    rig.finish()
+    rig.world.run()
     checked = of_kind(record_of(rig), "failed")
     assert checked.needs[0][1] == "not registered and accepted: west"
 
@@ -227,7 +234,7 @@ def exported(rig: Rig) -> dict[str, Any]:
 
 
 def test_step_ends_with_code_0_and_counts(tmp_path: Path) -> None:
-    result = call(tmp_path, exported(finished()), "gm-2026-09", "--step")
+    result = call(tmp_path, exported(undisturbed()), "gm-2026-09", "--step")
     assert result.exit_code == 0, result.output
     assert result.output.splitlines()[-1] == (
         "25 decisions: 20 same, 5 same given facts that the board does not tell, 0 differ"
@@ -235,7 +242,7 @@ def test_step_ends_with_code_0_and_counts(tmp_path: Path) -> None:
 
 
 def test_step_ends_with_code_1_and_shows_what_the_planner_says_instead(tmp_path: Path) -> None:
-    record = exported(finished())
+    record = exported(undisturbed())
     roster = next(e for e in record["entries"] if e["kind"] == "roster")
     roster["body"]["silos"] = ["east", "north", "south"]
     result = call(tmp_path, record, "gm-2026-09", "--step")
@@ -259,13 +266,13 @@ def test_moment_shows_what_was_known_what_follows_and_what_was_done(tmp_path: Pa
 
 
 def test_moment_may_be_a_sequence_number(tmp_path: Path) -> None:
-    result = call(tmp_path, exported(finished()), "gm-2026-09", "--until", "4")
+    result = call(tmp_path, exported(undisturbed()), "gm-2026-09", "--until", "4")
     assert "Enrolling, 5 of " in result.output
     assert "decide  roster: silos=east,north,south,west" in result.output
 
 
 def test_end_of_the_board_is_the_moment_that_is_not_named(tmp_path: Path) -> None:
-    result = call(tmp_path, exported(finished()), "gm-2026-09")
+    result = call(tmp_path, exported(undisturbed()), "gm-2026-09")
     assert "The hub has decided nothing after that." in result.output
     assert ": Succeeded," in result.output
 
@@ -281,13 +288,13 @@ def test_end_of_the_board_is_the_moment_that_is_not_named(tmp_path: Path) -> Non
     ],
 )
 def test_wrong_asking_is_said(tmp_path: Path, arguments: list[str], code: int, said: str) -> None:
-    result = call(tmp_path, exported(finished()), *arguments)
+    result = call(tmp_path, exported(undisturbed()), *arguments)
     assert result.exit_code == code
     assert said in result.output
 
 
 def test_hub_s_board_is_asked_for_through_the_service_proxy() -> None:
-    rig = finished()
+    rig = undisturbed()
     asked: list[str] = []
 
     def answer(path: str) -> dict[str, Any]:

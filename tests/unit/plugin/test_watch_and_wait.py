@@ -75,7 +75,7 @@ def test_wait_says_with_code_1_why_a_round_failed() -> None:
 
 
 def test_wait_sees_an_end_that_comes_while_it_waits() -> None:
-    rig = Rig()
+    rig = Rig(document(rounds=1))
     rig.show()
     thread = meanwhile(lambda: run_slowly(rig))
     result = call(rig, "wait", NAME, "--timeout", "1m")

@@ -63,4 +63,5 @@ def _waits(old: Mapping[str, Any], new: Mapping[str, Any], now: float) -> Iterat
         if key(w) not in known:
             why = f" ({w.why})" if w.why else ""
             until = f", until {moment(w.until, now)}, then {w.then}" if w.until is not None else ""
-            yield f"waits for {listed(w.who)}: {w.what}{why}{until}"
+            who = {"hub": "the hub", "coordinator": "the coordinator"}.get(w.who[0], listed(w.who))
+            yield f"waits for {who}: {w.what}{why}{until}"

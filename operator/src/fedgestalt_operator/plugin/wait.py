@@ -22,7 +22,10 @@ def wait_for(access: Access, name: str, seconds: float) -> tuple[Exit, str]:
     code = over(status)
     if code is not None:
         return code, outcome(name, status)
-    where, waiting = status.get("phase", "without a status"), status.get("summary", {}).get("waiting", "")
+    where, waiting = (
+        status.get("phase", "the hub has not looked at it yet"),
+        status.get("summary", {}).get("waiting", ""),
+    )
     raise End(
         Exit.TIMED_OUT,
         f"round {name} is not over after {span(seconds)}: {where}"
