@@ -57,8 +57,8 @@ class SiteExchange(Protocol):
         ...
 
 
-class TaskClient:
-    """Tasks, status and heartbeats over the exchange's client: all of `SiteExchange` but releases."""
+class RealSiteExchange:
+    """`SiteExchange` over the exchange's client."""
 
     def __init__(self, client: BoardClient) -> None:
         """`client`: with a deadline of a few seconds, for whoever calls tries again by itself."""
@@ -68,6 +68,11 @@ class TaskClient:
         """See `SiteExchange.tasks`."""
         listed, revision = self._client.tasks(wait, after=after)
         return [GivenTask(task.name, task.spec, task.status) for task in listed], revision
+
+    def releases(self, after: int, wait: float) -> tuple[Sequence[GivenRelease], int]:
+        """See `SiteExchange.releases`."""
+        listed, revision = self._client.releases(wait, after=after)
+        return [GivenRelease(release.name, release.spec) for release in listed], revision
 
     def put_task_status(self, name: str, status: Mapping[str, Any]) -> bool:
         """See `SiteExchange.put_task_status`."""

@@ -20,7 +20,7 @@ from fedgestalt.exchange.errors import ExchangeError
 
 from ..api import release, task
 from ..api.reasons import LinkReason
-from ..kube.errors import AlreadyExists, ClusterError, Gone, NotFound
+from ..kube.errors import AlreadyExists, ClusterError, Conflict, Gone, NotFound
 from ..kube.port import Cluster, Document
 from .exchange import SiteExchange, reason_of
 from .mirror import hub_label, mirror_releases, mirror_tasks, reports
@@ -70,6 +70,7 @@ class Link:
         now: Callable[[], float] = time.time,
         clock: Callable[[], float] = time.monotonic,
         on_state: Callable[[LinkState], None] = _nobody,
+        on_answer: Callable[[bool], None] = lambda _: None,
     ) -> None:
         """
         Args:
@@ -78,10 +79,12 @@ class Link:
             now: Unix time by the site's clock.
             clock: seconds that only go forward, however the site's clock is set.
             on_state: told of each change of the link's state.
+            on_answer: told after each pass whether the exchange answered.
         """
         self._cluster, self._exchange, self._namespace = cluster, exchange, namespace
         self._silo, self._hub, self._version = silo, hub, version
-        self._now, self._clock, self._on_state = now, clock, on_state
+        self._now, self._clock = now, clock
+        self._on_state, self._on_answer = on_state, on_answer
         self._known: dict[str, Mapping[str, Any]] = {}
         self._revisions = {Way.TASKS: 0, Way.RELEASES: 0}
         self._failing: dict[Way, tuple[LinkReason, str]] = {}
@@ -124,10 +127,10 @@ class Link:
         todo = mirror_tasks(given, local, namespace=self._namespace, silo=self._silo, hub=self._hub)
         for document in todo.create:
             self._create(document)
-        for name in todo.delete:
+        for name, uid in todo.delete:
             log.info("the hub took back the task %s", name)
-            with contextlib.suppress(NotFound):
-                self._cluster.delete(task.KIND, self._namespace, name)
+            with contextlib.suppress(NotFound, Conflict):
+                self._cluster.delete(task.KIND, self._namespace, name, uid)
         # Only now: a pass that the cluster's absence cut short is gone through again at once.
         self._revisions[Way.TASKS] = revision
 
@@ -169,11 +172,13 @@ class Link:
             once()
         except (ExchangeError, OSError) as error:
             self._tell(way, (reason_of(error), str(error)))
+            self._on_answer(False)
             return False
         except ClusterError as error:
             log.warning("link %s: the site's API server: %s", way, error)
             return False
         self._tell(way, None)
+        self._on_answer(True)
         return True
 
     def _serve(self, way: Way, once: Callable[[], None]) -> None:

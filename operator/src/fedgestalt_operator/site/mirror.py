@@ -25,10 +25,10 @@ def hub_label(fingerprint: str) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Mirroring:
-    """Documents to create, and names of SiloTasks to delete."""
+    """Documents to create, and SiloTasks to delete, by name and uid."""
 
     create: tuple[Document, ...]
-    delete: tuple[str, ...]
+    delete: tuple[tuple[str, str], ...]
 
 
 def mirror_tasks(
@@ -44,14 +44,15 @@ def mirror_tasks(
         silo: the site's own name: tasks of others are none of its business.
         hub: fingerprint of the hub's signing key, 64 hexadecimal digits.
     """
-    here = {document["metadata"]["name"] for document in local}
+    here = {document["metadata"]["name"]: document["metadata"]["uid"] for document in local}
     wanted = [one for one in given if one.spec.get("silo") == silo]
     create = tuple(
         _document(task.KIND, one.name, one.spec, namespace, {**hub_label(hub), **_task_labels(one.spec)})
         for one in wanted
         if one.name not in here and not settled(one.status)
     )
-    return Mirroring(create, tuple(sorted(here - {one.name for one in given})))
+    gone = here.keys() - {one.name for one in given}
+    return Mirroring(create, tuple((name, here[name]) for name in sorted(gone)))
 
 
 def mirror_releases(

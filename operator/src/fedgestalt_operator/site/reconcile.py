@@ -23,6 +23,9 @@ WATCH_SECONDS: Final = 20.0
 PAUSE_SECONDS: Final = 2.0
 
 
+StatusSink = Callable[[Document, Mapping[str, Any], Mapping[str, Any]], object]
+
+
 class SiteReconciler:
     """Reconciles SiloTasks and ParticipationGrants of one namespace with the agent's folder.
 
@@ -30,10 +33,23 @@ class SiteReconciler:
     """
 
     def __init__(
-        self, cluster: Cluster, folder: Folder, *, namespace: str, now: Callable[[], float] = time.time
+        self,
+        cluster: Cluster,
+        folder: Folder,
+        *,
+        namespace: str,
+        now: Callable[[], float] = time.time,
+        on_status: StatusSink = lambda document, old, new: None,
+        on_pass: Callable[[bool], None] = lambda _: None,
     ) -> None:
-        """`now`: Unix time by the site's clock."""
+        """
+        Args:
+            now: Unix time by the site's clock.
+            on_status: told (document, old status, new status) after a status was written.
+            on_pass: told after each pass of `run` whether it came to its end.
+        """
         self._cluster, self._folder, self._namespace, self._now = cluster, folder, namespace, now
+        self._on_status, self._on_pass = on_status, on_pass
         self._problems: tuple[str, ...] = ()
         self._stopping, self._changed = threading.Event(), threading.Event()
 
@@ -76,9 +92,11 @@ class SiteReconciler:
                     plan = self.reconcile()
                 except (ClusterError, OSError) as error:
                     log.warning("site: %s", error)
+                    self._on_pass(False)
                     self._stopping.wait(PAUSE_SECONDS)
                     self._changed.set()
                     continue
+                self._on_pass(True)
                 mark = fresh
                 due = min(self._now() + RESYNC_SECONDS, *_ends(plan))
             self._changed.wait(TICK_SECONDS)
@@ -115,10 +133,14 @@ class SiteReconciler:
         for document in documents:
             name = document["metadata"]["name"]
             status = statuses.get(name)
-            if status is None or document.get("status", {}) == status:
+            old = document.get("status", {})
+            if status is None or old == status:
                 continue
-            with contextlib.suppress(NotFound):  # it went meanwhile
+            try:
                 self._cluster.patch_status(kind, self._namespace, name, status)
+            except NotFound:
+                continue  # it went meanwhile
+            self._on_status(document, old, status)
 
 
 def _ends(plan: SitePlan) -> tuple[float, ...]:
