@@ -28,6 +28,7 @@ from ..plan.types import (
     DeleteRound,
     DropBlobs,
     EnsureTask,
+    JobKind,
     PublishRelease,
 )
 from .ports import HubExchange
@@ -58,6 +59,8 @@ class Executor:
     template: JobTemplate = field(default_factory=JobTemplate)
     before_job: Callable[[FederationRound], None] = lambda _: None
     """Called before a Job is created, to put in place what its pod needs."""
+    on_job: Callable[[JobKind], None] = lambda _: None
+    """Told of each Job that was created."""
 
     def post(self, round: FederationRound, decision: Decision, base: BaseRelease | None) -> None:
         """Post one decision. The computation takes the vocabulary, and what newcomers need of the base, with it."""
@@ -129,6 +132,7 @@ class Executor:
         )
         if self._create(document, round):
             log.info("job %s created", action.name)
+            self.on_job(action.kind)
 
     def _publish(self, round: FederationRound, digest: str, base: BaseRelease | None) -> None:
         release = self.exchange.publish(round, digest, self.vocabulary(round, base))

@@ -29,6 +29,8 @@ class Board:
     entries: list[Entry] = field(default_factory=list)
     messages: list[Message] = field(default_factory=list)
     computation: Mapping[str, Any] | None = None
+    fresh: bool = False
+    """Somebody has just waited for news: the next look is at what came then, the first message and not the last."""
 
 
 class Boards:
@@ -45,10 +47,19 @@ class Boards:
             board = self._boards.setdefault(uid, Board(BoardView(self._client, uid)))
             self._boards.move_to_end(uid)
         with board.lock:
+            if board.fresh and not wait:
+                board.fresh = False
+                return board
+            board.fresh = wait > 0.0
             for listed in board.view.refresh(wait):
                 self._take(uid, board, listed)
         self._forget_old()
         return board
+
+    def known(self, uid: str) -> Board | None:
+        """The board as it was read last."""
+        with self._lock:
+            return self._boards.get(uid)
 
     def _take(self, uid: str, board: Board, listed: Listed) -> None:
         message = Message.decode(listed.message)

@@ -13,12 +13,14 @@ from fedgestalt.crypto.keys import Identity
 from fedgestalt.exchange.client import BoardClient
 from fedgestalt.exchange.epochs.client import EpochClient
 from fedgestalt.exchange.errors import BoardFullError, SlotTakenError, UnreachableError
+from fedgestalt.exchange.link import NewTask
 from fedgestalt.exchange.tokens import JOB_LIFETIME, Role, mint
 from fedgestalt.secagg.messages import HUB, Kind, Slot, sign
 
 from ..api.release import Accuracy, Release, release_of
 from ..api.round import FederationRound
 from ..api.task import SiloTask, TaskPhase, task_document
+from ..plan.release_status import EpochState
 from ..plan.types import BaseRelease, Decision, Entry, TaskState
 from .accuracies import accuracies
 from .boards import Boards
@@ -70,7 +72,8 @@ class RealExchange:
 
     def computation(self, round_uid: str) -> Mapping[str, Any] | None:
         """See `HubExchange.computation`."""
-        return _mapped(self._boards.read)(round_uid).computation
+        board = self._boards.known(round_uid)
+        return (board or _mapped(self._boards.read)(round_uid)).computation
 
     @_mapped
     def silos(self) -> Mapping[str, Presence]:
@@ -116,7 +119,7 @@ class RealExchange:
         """See `HubExchange.put_tasks`."""
         if not tasks:
             return
-        wanted = [(task.silo, task.metadata.name, task_document(task)["spec"]) for task in tasks]
+        wanted = [NewTask(task.silo, task.metadata.name, task_document(task)["spec"]) for task in tasks]
         self._client.put_tasks(tasks[0].round_uid, wanted)
 
     @_mapped
@@ -165,11 +168,16 @@ class RealExchange:
         table = next(t for t in tables if hashlib.sha256(t).hexdigest() == stated["digest"])
         return accuracies(json.loads(table)["table"])
 
+    @_mapped
+    def epoch(self, epoch: str) -> EpochState | None:
+        """See `HubExchange.epoch`."""
+        return self._releases.epoch(epoch)
+
     def forget(self, round_uid: str) -> None:
         """The round is gone: free what is remembered of it."""
         self._boards.forget(round_uid)
 
-    def job_access(self, round_uid: str) -> str:
+    def job_token(self, round_uid: str) -> str:
         """A token with which the round's Jobs reach its board, valid for `JOB_LIFETIME` seconds."""
         public = self._key.public
         return mint(

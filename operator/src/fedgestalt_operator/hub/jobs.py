@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -11,27 +13,42 @@ from ..kube.labels import ROUND_UID
 from ..kube.port import Cluster, Document
 from ..plan.types import JobPhase, JobState
 
+KEPT: Final = 4096
+"""Jobs that are over and whose results are remembered, about 1 kB each."""
 JOB_NAME: Final = "batch.kubernetes.io/job-name"
 
 
-def jobs_of(cluster: Cluster, namespace: str, uid: str) -> dict[str, JobState]:
-    """The round's Jobs by name. A Job that ended well without a readable result counts as failed."""
-    documents, _ = cluster.list("Job", namespace, {ROUND_UID: uid})
-    return {d["metadata"]["name"]: _state(cluster, d) for d in documents}
+class JobReader:
+    """Reads Jobs. What a Job that is over left is read once: it does not change. Safe for threads."""
 
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._over: OrderedDict[str, JobState] = OrderedDict()
+        self._lock = threading.Lock()
 
-def _state(cluster: Cluster, job: Document) -> JobState:
-    started = _time(job["metadata"].get("creationTimestamp"))
-    ended = _ended(job)
-    if ended is None:
-        return JobState(JobPhase.RUNNING, started=started)
-    phase, finished = ended
-    if phase is JobPhase.FAILED:
-        return JobState(phase, started=started, finished=finished)
-    result = _result(cluster, job)
-    if result is None:
-        return JobState(JobPhase.FAILED, started=started, finished=finished)
-    return JobState(phase, result, started, finished)
+    def jobs_of(self, namespace: str, round_uid: str) -> dict[str, JobState]:
+        """The round's Jobs by name. A Job that ended well without a readable result counts as failed."""
+        documents, _ = self._cluster.list("Job", namespace, {ROUND_UID: round_uid})
+        return {d["metadata"]["name"]: self._state(d) for d in documents}
+
+    def _state(self, job: Document) -> JobState:
+        started, ended = _time(job["metadata"].get("creationTimestamp")), _ended(job)
+        if ended is None:
+            return JobState(JobPhase.RUNNING, started=started)
+        uid = job["metadata"]["uid"]
+        with self._lock:
+            known = self._over.get(uid)
+        if known is None:
+            phase, finished = ended
+            result = _result(self._cluster, job) if phase is JobPhase.SUCCEEDED else None
+            known = JobState(JobPhase.FAILED, started=started, finished=finished)
+            if result is not None:
+                known = JobState(phase, result, started, finished)
+            with self._lock:
+                self._over[uid] = known
+                if len(self._over) > KEPT:
+                    self._over.popitem(last=False)
+        return known
 
 
 def _ended(job: Mapping[str, Any]) -> tuple[JobPhase, float] | None:

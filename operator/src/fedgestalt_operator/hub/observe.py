@@ -11,7 +11,7 @@ from ..kube.errors import NotFound
 from ..kube.port import Cluster
 from ..plan.kinds import Kind
 from ..plan.types import Entry, JobState, Observed
-from .jobs import jobs_of
+from .jobs import JobReader
 from .ports import HubExchange
 from .silos import SiloDirectory
 from .vocabulary import find_vocabulary
@@ -24,6 +24,7 @@ class Observer:
     cluster: Cluster
     exchange: HubExchange
     silos: SiloDirectory
+    jobs: JobReader
 
     def observe(self, round: FederationRound, dropped: frozenset[str]) -> Observed:
         """What is known of a round now. `dropped`: digests that this process knows to be deleted."""
@@ -46,7 +47,7 @@ class Observer:
         # No Job comes before the enrolment stands, and listing them for every waiting round would cost the most.
         if not any(e.kind == Kind.ENROLLED for e in entries):
             return {}
-        return jobs_of(self.cluster, round.metadata.namespace, round.metadata.uid)
+        return self.jobs.jobs_of(round.metadata.namespace, round.metadata.uid)
 
     def _has_vocabulary(self, round: FederationRound) -> bool:
         return "vocabulary" not in round.spec or find_vocabulary(self.cluster, round) is not None

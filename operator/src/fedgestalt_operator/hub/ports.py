@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from ..api.release import Release
 from ..api.round import FederationRound
 from ..api.task import SiloTask
+from ..plan.release_status import EpochState
 from ..plan.types import BaseRelease, Decision, Entry, TaskState
 
 
@@ -105,4 +106,8 @@ class HubExchange(Protocol):
 
     def publish(self, round: FederationRound, digest: str, vocabulary: bytes) -> Release:
         """Keep a release beyond its round and serve its gallery; returns the resource to create. Repeatable."""
+        ...
+
+    def epoch(self, epoch: str) -> EpochState | None:
+        """An epoch (hexadecimal) as the query service knows it; None if it answers for it no longer."""
         ...

@@ -11,14 +11,16 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Final
 
 from ..api.round import KIND, FederationRound, parse_round
-from ..kube.errors import NotFound
-from ..kube.port import Cluster
+from ..kube.errors import Conflict, NotFound
+from ..kube.port import Cluster, Document
 from ..plan import plan
 from ..plan.types import DeleteRound, Plan
 from .act import Executor, JobTemplate
+from .jobs import JobReader
+from .listener import Listener
 from .observe import Observer
 from .ports import DecisionTaken, HubExchange
 from .silos import SiloDirectory
@@ -27,11 +29,6 @@ from .tasks import TaskMirror
 log = logging.getLogger(__name__)
 
 NEWS: Final = 0.0
-StatusSink = Callable[[FederationRound, Mapping[str, Any], Mapping[str, Any]], None]
-
-
-def _nobody(round: FederationRound, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
-    """Nobody listens."""
 
 
 class RoundReconciler:
@@ -46,20 +43,22 @@ class RoundReconciler:
         now: Callable[[], float] = time.time,
         template: JobTemplate | None = None,
         before_job: Callable[[FederationRound], None] = lambda _: None,
-        on_status: StatusSink = _nobody,
+        listener: Listener | None = None,
     ) -> None:
         """
         Args:
             now: Unix time by the hub's clock.
             before_job: puts in place what the pods of a round's Jobs need.
-            on_status: told (round, old status, new status) after a status was written.
+            listener: told what was done.
         """
         self._cluster, self._exchange, self._now = cluster, exchange, now
         self.silos = SiloDirectory(cluster, exchange, namespace, now)
-        self._observer = Observer(cluster, exchange, self.silos)
-        self._executor = Executor(cluster, exchange, template or JobTemplate(), before_job)
+        self._observer = Observer(cluster, exchange, self.silos, JobReader(cluster))
+        self._listener = listener or Listener()
+        self._executor = Executor(
+            cluster, exchange, template or JobTemplate(), before_job, self._listener.job_created
+        )
         self._tasks = TaskMirror(cluster)
-        self._on_status = on_status
         self._lock = threading.Lock()
         self._dropped: dict[str, frozenset[str]] = {}
 
@@ -79,7 +78,7 @@ class RoundReconciler:
         answer = self.step(document)
         return None if answer is None else answer.requeue_after
 
-    def step(self, document: Mapping[str, Any]) -> Plan | None:
+    def step(self, document: Document) -> Plan | None:
         """Plan a round's document and carry the plan out; None if it is being deleted."""
         round = parse_round(document)
         if document["metadata"].get("deletionTimestamp"):
@@ -96,6 +95,8 @@ class RoundReconciler:
             # Another process of ours was first, or an answer was lost: what stands is what holds.
             log.info("%s: a decision stood already (%s)", name_of(round), taken)
             return Plan((), (), answer.status, NEWS)
+        if answer.decisions:
+            self._listener.decided(document, answer.decisions)
         fresh = self._executor.act(round, answer.actions, observed.base)
         with self._lock:
             if fresh:
@@ -106,24 +107,28 @@ class RoundReconciler:
             self._delete(round)
         return answer
 
+    def open_tasks(self) -> Mapping[str, int]:
+        """Tasks that are not over, by silo, as far as rounds were looked at since the start."""
+        return self._tasks.open_tasks()
+
     def forget(self, uid: str) -> None:
         """A round is gone: free what is remembered of it."""
         with self._lock:
             self._dropped.pop(uid, None)
         self._tasks.forget(uid)
 
-    def _show(self, document: Mapping[str, Any], round: FederationRound, answer: Plan) -> None:
+    def _show(self, document: Document, round: FederationRound, answer: Plan) -> None:
         if not answer.status:
             return  # another controller manages it
         old = document.get("status", {})
         if old != answer.status:
             self._cluster.patch_status(KIND, round.metadata.namespace, round.metadata.name, answer.status)
-            self._on_status(round, old, answer.status)
+            self._listener.status_written(document, old, answer.status)
 
     def _delete(self, round: FederationRound) -> None:
         log.info("%s: its time to live is over", name_of(round))
-        with contextlib.suppress(NotFound):
-            self._cluster.delete(KIND, round.metadata.namespace, round.metadata.name)
+        with contextlib.suppress(NotFound, Conflict):
+            self._cluster.delete(KIND, round.metadata.namespace, round.metadata.name, round.metadata.uid)
 
 
 def name_of(round: FederationRound) -> str:

@@ -16,6 +16,7 @@ from fedgestalt.lineage import ReleaseStore, collect
 from fedgestalt.lineage.store import COMPUTATION, MANIFEST, PROOF, SEALED
 from fedgestalt.secagg.messages import Kind, Message
 
+from ..plan.release_status import Due, EpochState
 from ..plan.types import BaseRelease
 
 log = logging.getLogger(__name__)
@@ -63,6 +64,9 @@ class HubReleases:
         self, round_uid: str, digest: str, messages: Sequence[Message], vocabulary: bytes
     ) -> Mapping[str, Any]:
         """Keep a release beyond its round, and answer queries from its gallery; its manifest. Repeatable."""
+        if self.published(digest):  # the round's blobs may be gone
+            kept: dict[str, Any] = json.loads(self._store.get(digest).read(MANIFEST))
+            return kept
         manifest = self._client.download(round_uid, digest)
         first = next(m for m in messages if m.slot.kind is Kind.COMPUTATION)
         sealed = json.loads(manifest)["bundle"]["digest"]
@@ -70,8 +74,7 @@ class HubReleases:
         computation = self._client.download(round_uid, first.blobs[0])
         self._store.put(manifest, computation, collect(messages), files=files)
         content: dict[str, Any] = json.loads(manifest)
-        if not self.published(digest):
-            self._serve(round_uid, digest, content, messages)
+        self._serve(round_uid, digest, content, messages)
         return content
 
     def _depart(self, manifest: Mapping[str, Any]) -> None:
@@ -100,13 +103,37 @@ class HubReleases:
                 continue
             owner, rows = message.slot.sender, message.blobs[0]
             if owner in closed.body["silos"]:
-                self._epochs.take_rows(epoch, owner, round_uid=round_uid, digest=rows)
+                self._take(epoch, owner, round_uid, rows)
             self.delete_blob(round_uid, rows)
         if manifest["operation"] == "Rotate":
             self._depart(manifest)
         if any(rows["undiagnosed"] for rows in manifest["rows"].values()):
             self._epochs.discover(epoch)
         write_atomic(self._store.folder / digest / PUBLISHED, b"")
+
+    def _take(self, epoch: str, owner: str, round_uid: str, rows: str) -> None:
+        """Take one silo's rows. What is wrong with them is its own loss: the others' release must not wait for it."""
+        try:
+            self._epochs.take_rows(epoch, owner, round_uid=round_uid, digest=rows)
+        except RefusedError as error:
+            if error.code is Code.BLOB_GONE:
+                return  # taken before a kill; they are deleted only after that
+            if error.code not in (Code.ROWS_INVALID, Code.HANDLE_TAKEN, Code.BUDGET_SPENT):
+                raise
+            log.warning("the rows of %s are not served: %s; it must send its cases anew", owner, error)
+
+    def epoch(self, epoch: str) -> EpochState | None:
+        """An epoch as the query service knows it; None if it answers for it no longer."""
+        try:
+            found = self._epochs.status(epoch)
+        except EpochUnknownError:
+            return None
+        counts = found.silos.values()
+        return EpochState(
+            gallery=sum(c.gallery for c in counts),
+            undiagnosed=sum(c.undiagnosed for c in counts),
+            due=tuple(Due(d.cause.value, d.silo, d.since) for d in found.rotation_due),
+        )
 
     def delete_blob(self, round_uid: str, digest: str) -> None:
         """Delete a blob; one that was announced and never came is as good as deleted."""

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from ..api.round import FederationRound
-from ..api.task import KIND
+from ..api.task import KIND, TaskPhase
 from ..kube.labels import ROUND_UID
 from ..kube.port import Cluster
+from ..plan.names import silo_of_task
 from ..plan.types import TaskState
+
+_OVER: Final = (TaskPhase.SUCCEEDED, TaskPhase.FAILED)
 
 
 class TaskMirror:
@@ -20,28 +24,38 @@ class TaskMirror:
         self._cluster = cluster
         self._lock = threading.Lock()
         self._seen: dict[str, int] = {}
+        self._open: dict[str, Counter[str]] = {}
 
     def show(self, round: FederationRound, tasks: Mapping[str, TaskState]) -> None:
         """Let the round's SiloTasks say what their sites say."""
         uid = round.metadata.uid
         wanted = {name: status_of(state) for name, state in tasks.items()}
         mark = hash(repr(sorted(wanted.items())))
+        alive = Counter(silo_of_task(name) for name, state in tasks.items() if state.phase not in _OVER)
         with self._lock:
+            self._open[uid] = alive
             if not wanted or self._seen.get(uid) == mark:
                 return
         documents, _ = self._cluster.list(KIND, round.metadata.namespace, {ROUND_UID: uid})
         for document in documents:
             name = document["metadata"]["name"]
-            status = wanted.get(name)
-            if status is not None and document.get("status", {}) != status:
+            status, shown = wanted.get(name), document.get("status", {})
+            # A task that is over stays over, whatever a late report says; the API server insists on it too.
+            if status is not None and shown != status and shown.get("phase") not in _OVER:
                 self._cluster.patch_status(KIND, round.metadata.namespace, name, status)
         with self._lock:
             self._seen[uid] = mark
+
+    def open_tasks(self) -> Mapping[str, int]:
+        """Tasks that are not over, by silo, of all rounds that were shown."""
+        with self._lock:
+            return sum(self._open.values(), Counter[str]())
 
     def forget(self, uid: str) -> None:
         """The round is gone."""
         with self._lock:
             self._seen.pop(uid, None)
+            self._open.pop(uid, None)
 
 
 def status_of(state: TaskState) -> dict[str, Any]:

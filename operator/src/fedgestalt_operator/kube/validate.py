@@ -11,7 +11,7 @@ from ..api import API_VERSION
 from .crds import load_crds, schema_of
 from .documents import read_documents
 from .rules import rule_problems
-from .structural import Problem, apply_defaults, schema_problems
+from .structural import Problem, apply_defaults, join, schema_problems
 
 _NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 
@@ -59,6 +59,29 @@ def validate(
     if problems:
         raise InvalidDocumentError(source, problems)
     return defaulted
+
+
+def validate_status(
+    kind: str, status: Mapping[str, Any], old: Mapping[str, Any] | None, *, source: str
+) -> dict[str, Any]:
+    """A status with its defaults, checked like `validate`, when nothing else of the document changes.
+
+    Raises:
+        InvalidDocumentError: listing every problem.
+    """
+    schema = schema_of(kind)["properties"]["status"]
+    defaulted = apply_defaults(schema, dict(status))
+    problems = schema_problems(schema, defaulted)
+    if not problems:
+        problems = rule_problems(schema, defaulted, old)
+    if problems:
+        moved = [
+            Problem(join("status", p.path) if p.path != "document" else "status", p.what, p.fix)
+            for p in problems
+        ]
+        raise InvalidDocumentError(source, moved)
+    checked: dict[str, Any] = defaulted
+    return checked
 
 
 def validate_file(path: Path) -> list[dict[str, Any]]:

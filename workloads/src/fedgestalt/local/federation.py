@@ -29,6 +29,7 @@ from fedgestalt.local.setup import Layout, load_or_make_identity, make_site, see
 from fedgestalt.processes import Child, spawn
 from fedgestalt.secagg.messages import HUB
 from fedgestalt_operator.api.round import FederationRound, parse_round
+from fedgestalt_operator.hub.ports import ExchangeUnavailable
 from fedgestalt_operator.plan.types import Plan, PublishRelease
 
 log = logging.getLogger(__name__)
@@ -101,28 +102,29 @@ class LocalFederation:
         self._children: dict[str, Child] = {}
         self._restarts: dict[str, int] = {}
         private_directory(self._layout.root)
-        self.round = self._load_round()
+        self._stored = self._load_round()
+        self.round: FederationRound = parse_round(self._stored)
 
     # ------------------------------------------------------------------ set-up
 
-    def _load_round(self) -> FederationRound:
+    def _load_round(self) -> dict[str, Any]:
         """The document with the server's fields (uid, creation time), made once per work directory."""
         path = self._layout.hub / "rounds" / f"{self._document['metadata']['name']}.json"
         if not path.exists():
-            stored = json.loads(json.dumps(self._document))
-            stored["metadata"].setdefault("generation", 1)
-            stored["metadata"]["uid"] = str(
+            fresh = json.loads(json.dumps(self._document))
+            fresh["metadata"].setdefault("generation", 1)
+            fresh["metadata"]["uid"] = str(
                 uuid.UUID(bytes=seed_bytes(f"round uid {path.stem}", self._seed)[:16], version=4)
             )
-            stored["metadata"]["creationTimestamp"] = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-            write_atomic(path, json.dumps(stored, indent=2).encode())
-        stored = json.loads(path.read_text())
+            fresh["metadata"]["creationTimestamp"] = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+            write_atomic(path, json.dumps(fresh, indent=2).encode())
+        stored: dict[str, Any] = json.loads(path.read_text())
         if stored["spec"] != self._document["spec"]:
             raise FederationError(
                 f"{self._layout.root} holds a round {path.stem} with another spec. "
                 "Give the new round another metadata.name, or another --workdir."
             )
-        return parse_round(stored)
+        return stored
 
     def _set_up(self) -> None:
         layout = self._layout
@@ -185,7 +187,7 @@ class LocalFederation:
         # Looking for clusters among thousands of undiagnosed cases takes seconds, and nothing else waits by then.
         epochs = EpochClient(url, self._tls.ca, credential, deadline=PUBLISH_SECONDS)
         hub = Hub(
-            self.round,
+            self._stored,
             client=client,
             epochs=epochs,
             key=self._hub_key,
@@ -230,7 +232,7 @@ class LocalFederation:
                     self._keep_alive()
                     hub.wait(answer)
                     reached = time.monotonic()
-                except UnreachableError:
+                except (UnreachableError, ExchangeUnavailable):
                     # The exchange may have died in the middle of the call: see whether it must be started again.
                     if time.monotonic() - reached > UNREACHABLE_SECONDS:
                         raise

@@ -54,6 +54,15 @@ class JobRunner:
         """All jobs that were ever created and not deleted."""
         return sorted(path.parent.name for path in self._directory.glob("*/manifest.json"))
 
+    def has(self, name: str) -> bool:
+        """Whether a job of that name was created and not deleted."""
+        return bool(name) and (self._directory / name / "manifest.json").exists()
+
+    def manifest(self, name: str) -> dict[str, Any]:
+        """What a job was created from."""
+        content: dict[str, Any] = json.loads((self._directory / name / "manifest.json").read_text())
+        return content
+
     def get(self, name: str) -> LocalJob:
         """The state of a job; a lost process is started again."""
         folder = self._directory / name
@@ -96,8 +105,7 @@ class JobRunner:
 
     def _start(self, name: str) -> None:
         folder = self._directory / name
-        manifest = json.loads((folder / "manifest.json").read_text())
-        container = manifest["spec"]["template"]["spec"]["containers"][0]
+        container = self.manifest(name)["spec"]["template"]["spec"]["containers"][0]
         environment = {item["name"]: item["value"] for item in container.get("env", []) if "value" in item}
         environment.update(self._environment)
         environment["TMPDIR"] = str(folder.resolve())

@@ -1,0 +1,208 @@
+"""The hub's operator: kopf's events, the exchange's feed, workers between them, and what it shows of itself."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+import kopf
+
+from ..api.round import KIND, Phase
+from ..kube.errors import ClusterUnavailable, Conflict
+from ..kube.port import Document
+from ..plan.types import Decision, JobKind
+from ..telemetry.health import Health, Need
+from ..telemetry.metrics import Metrics, Outcome
+from ..telemetry.report import Reporter
+from ..telemetry.subject import Resource
+from .feed import Feed
+from .listener import Listener
+from .ports import ExchangeUnavailable, HubExchange
+from .queue import Key, Workers, WorkQueue
+from .reconcile import RoundReconciler
+from .registry import SiloReconciler
+from .releases_status import ReleaseReconciler
+from .rounds import RoundIndex
+from .routes import SILOS, hub_routes, quiet_settings
+
+log = logging.getLogger(__name__)
+
+TICK: Final = 5.0
+GRACE: Final = 20.0
+
+
+class Telemetry(Listener):
+    """Turns what the hub did into metrics, log lines and Events."""
+
+    def __init__(self, reporter: Reporter) -> None:
+        self._reporter = reporter
+
+    def status_written(self, document: Document, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+        """See `Listener.status_written`."""
+        self._reporter.status_written(document, old, new)
+
+    def decided(self, document: Document, decisions: Sequence[Decision]) -> None:
+        """See `Listener.decided`."""
+        self._reporter.decided(document, decisions)
+
+    def job_created(self, kind: JobKind) -> None:
+        """See `Listener.job_created`."""
+        self._reporter.metrics.job_created(kind)
+
+
+class HubOperator:
+    """Runs until it is stopped by a signal, or by `stop`."""
+
+    def __init__(
+        self,
+        *,
+        namespace: str,
+        exchange: HubExchange,
+        rounds: RoundReconciler,
+        silos: SiloReconciler,
+        releases: ReleaseReconciler,
+        metrics: Metrics,
+        health: Health,
+        on_gone: Callable[[str], None] = lambda _: None,
+        workers: int = 4,
+        resync: float = 300.0,
+    ) -> None:
+        """
+        Args:
+            namespace: the one that it serves.
+            on_gone: told the uid of a round that was deleted.
+            workers: threads that reconcile.
+            resync: seconds between two looks at every round: a net under watches and feed, which carry the news.
+        """
+        self._namespace, self._every = namespace, resync
+        self._rounds, self._silos, self._releases = rounds, silos, releases
+        self._metrics, self._health, self._on_gone = metrics, health, on_gone
+        self._index, self._queue = RoundIndex(), WorkQueue()
+        self._workers = Workers(self._queue, self._work, threads=workers, on_done=self._done)
+        self._feed = Feed(exchange, self._round_changed, self._everything_changed, self._exchange_reached)
+        self._stopped = threading.Event()
+
+    def run(self) -> None:
+        """Serve; returns when stopped, after the work at hand."""
+        threads = [
+            threading.Thread(target=target, name=name, daemon=True)
+            for name, target in (("feed", self._feed.run), ("resync", self._resync))
+        ]
+        self._workers.start()
+        for thread in threads:
+            thread.start()
+        registry = hub_routes(
+            self._queue,
+            self._index,
+            on_gone=self._gone,
+            on_silo=self._rounds.silos.forget,
+            on_event=self._watched,
+        )
+
+        @kopf.on.login(registry=registry)
+        async def login(**kwargs: Any) -> Any:
+            return kopf.login_with_service_account(**kwargs) or kopf.login_with_kubeconfig(**kwargs)
+
+        try:
+            kopf.run(
+                registry=registry,
+                settings=quiet_settings(),
+                standalone=True,
+                namespaces=[self._namespace],
+                stop_flag=self._stopped,
+            )
+        finally:
+            self._health.closing()
+            self.stop()
+            self._feed.stop()
+            self._queue.close()
+            self._workers.join(GRACE)
+
+    def stop(self) -> None:
+        """Let `run` return."""
+        self._stopped.set()
+
+    # ------------------------------------------------------------------ the work
+
+    def _work(self, key: Key) -> float | None:
+        kind, namespace, name = key
+        if kind == KIND:
+            return self._rounds.reconcile(namespace, name)
+        if kind == SILOS[0]:
+            return self._silos.reconcile()
+        return self._releases.reconcile(namespace, name)
+
+    def _done(self, key: Key, waited: float, took: float, error: Exception | None) -> None:
+        self._metrics.queue_waited(waited)
+        self._metrics.reconciled(Resource(key[0]), _outcome(error), took)
+        self._health.progressed()
+        self._show_depth()
+
+    def _show_depth(self) -> None:
+        depth = self._queue.depth()
+        self._metrics.queue_depth(depth)
+        self._health.queue_depth(depth)
+
+    # ------------------------------------------------------------------ news
+
+    def _round_changed(self, uid: str) -> None:
+        key = self._index.key(uid)
+        if key is not None:
+            self._queue.add(key)
+
+    def _everything_changed(self) -> None:
+        self._rounds.silos.forget()
+        for key in self._index.all():
+            self._queue.add(key)
+
+    def _exchange_reached(self, reached: bool) -> None:
+        if reached:
+            self._metrics.exchange_answered()
+            self._health.met(Need.EXCHANGE_ANSWERED)
+        else:
+            self._metrics.exchange_silent()
+
+    def _watched(self, kind: str) -> None:
+        self._metrics.watched(Resource(kind))
+
+    def _gone(self, uid: str) -> None:
+        self._rounds.forget(uid)
+        self._on_gone(uid)
+
+    def _resync(self) -> None:
+        """The clock's part: Silos every few seconds, everything once in a while."""
+        self._queue.add(SILOS)
+        self._health.met(Need.CACHES_LISTED)
+        due = time.monotonic() + self._every
+        while not self._stopped.wait(TICK):
+            if time.monotonic() >= due:
+                due = time.monotonic() + self._every
+                self._everything_changed()
+            self._show_depth()
+            self._metrics.rounds({Phase(phase): n for phase, n in self._index.phases().items()})
+            self._metrics.silos(self._silos.standings())
+            self._health.resynced()
+
+
+def stop_on_signals(stop: Callable[[], None]) -> None:
+    """End at SIGTERM and SIGINT."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop())
+
+
+def _outcome(error: Exception | None) -> Outcome:
+    match error:
+        case None:
+            return Outcome.OK
+        case Conflict():
+            return Outcome.CONFLICT
+        case ClusterUnavailable() | ExchangeUnavailable():
+            return Outcome.UNAVAILABLE
+        case ValueError() | KeyError():
+            return Outcome.INVALID
+        case _:
+            return Outcome.ERROR

@@ -1,0 +1,52 @@
+"""Releases: their status follows what the exchange knows of their epochs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from ..api.release import KIND, Release, parse_release
+from ..kube.errors import NotFound
+from ..kube.port import Cluster
+from ..plan.release_status import Seen, release_status
+from .listener import Listener
+from .ports import ExchangeUnavailable, HubExchange
+
+EVERY: Final = 60.0
+"""Seconds between two looks at an epoch: withdrawals are of minutes, not of milliseconds."""
+
+
+class ReleaseReconciler:
+    """Writes the status of Releases where it changed."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        exchange: HubExchange,
+        *,
+        now: Callable[[], float],
+        listener: Listener | None = None,
+    ) -> None:
+        self._cluster, self._exchange, self._now = cluster, exchange, now
+        self._listener = listener or Listener()
+
+    def reconcile(self, namespace: str, name: str) -> float | None:
+        """Look at one Release; seconds to the next look, None if it is gone."""
+        try:
+            document = self._cluster.get(KIND, namespace, name)
+        except NotFound:
+            return None
+        old = document.get("status", {})
+        release = parse_release(document)
+        status = release_status(release, self._look(release), now=self._now(), old=old)
+        if status != old:
+            self._cluster.patch_status(KIND, namespace, name, status)
+            self._listener.status_written(document, old, status)
+        return EVERY
+
+    def _look(self, release: Release) -> Seen:
+        try:
+            kept = self._exchange.published(release.digest.removeprefix("sha256:"))
+            return Seen(True, kept, self._exchange.epoch(release.epoch))
+        except ExchangeUnavailable:
+            return Seen(False)

@@ -1,0 +1,52 @@
+"""Which rounds there are, by uid: news of the exchange name uids, the cluster names names."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from .queue import Key
+
+
+class RoundIndex:
+    """Keys of the FederationRounds that live, learned from the cluster's events. Safe for threads.
+
+    Bodies are not kept: a thousand rounds cost some hundred kilobytes here.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._keys: dict[str, Key] = {}
+        self._phases: dict[str, str] = {}
+
+    def learn(self, document: Mapping[str, Any]) -> Key:
+        """A round is there, or changed."""
+        metadata = document["metadata"]
+        key = (document["kind"], metadata.get("namespace", ""), metadata["name"])
+        with self._lock:
+            self._keys[metadata["uid"]] = key
+            self._phases[metadata["uid"]] = document.get("status", {}).get("phase", "Pending")
+        return key
+
+    def forget(self, uid: str) -> None:
+        """A round is gone."""
+        with self._lock:
+            self._keys.pop(uid, None)
+            self._phases.pop(uid, None)
+
+    def key(self, uid: str) -> Key | None:
+        """The key of a round that lives."""
+        with self._lock:
+            return self._keys.get(uid)
+
+    def all(self, phase: str | None = None) -> list[Key]:
+        """All keys, or those of rounds in one phase."""
+        with self._lock:
+            return [key for uid, key in self._keys.items() if phase is None or self._phases[uid] == phase]
+
+    def phases(self) -> Counter[str]:
+        """How many rounds are in each phase."""
+        with self._lock:
+            return Counter(self._phases.values())

@@ -1,0 +1,152 @@
+"""Puts the hub's operator together from what its command line says."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from fedgestalt import __version__
+from fedgestalt.crypto.keys import Identity
+from fedgestalt.exchange.chain import FileChainState
+from fedgestalt.exchange.client import BoardClient
+from fedgestalt.exchange.epochs.client import EpochClient
+from fedgestalt.exchange.tokens import JOB_LIFETIME, KeyCredential, Role
+from fedgestalt.secagg.messages import HUB
+
+from ..kube.api_server import ApiServerCluster
+from ..telemetry.events import EventRecorder
+from ..telemetry.health import Health, Need
+from ..telemetry.metrics import Metrics
+from ..telemetry.probes import ProbeServer
+from ..telemetry.report import Reporter
+from .access import JobAccess
+from .act import JobTemplate
+from .exchange import RealExchange
+from .operator import TICK, HubOperator, Telemetry
+from .reconcile import RoundReconciler
+from .registrar import ExchangeRegistrar
+from .registry import SiloReconciler
+from .releases_status import ReleaseReconciler
+
+log = logging.getLogger(__name__)
+
+CALL_SECONDS: Final = 20.0
+PUBLISH_SECONDS: Final = 300.0
+"""Looking for clusters among thousands of undiagnosed cases takes that long, and nothing else waits by then."""
+
+
+@dataclass(frozen=True)
+class HubSettings:
+    """What the hub's operator is told.
+
+    Attributes:
+        namespace: where FederationRounds, Silos, Releases and Jobs live.
+        exchange_url: `https://host:port`.
+        exchange_ca: PEM file that the exchange's certificate must descend from.
+        hub_key: PEM file of the hub's signing key.
+        state: folder for releases and for how far each board was seen; durable.
+        kubeconfig, context: None: in-cluster, or kubectl's order.
+        probes: host and port of probes and metrics.
+        job_url: how Jobs reach the exchange, if otherwise than the operator.
+        resync: seconds between two looks at every round without news.
+    """
+
+    namespace: str
+    exchange_url: str
+    exchange_ca: Path
+    hub_key: Path
+    state: Path
+    kubeconfig: Path | None = None
+    context: str | None = None
+    probes: tuple[str, int] = ("", 8080)
+    job_url: str | None = None
+    template: JobTemplate = field(default_factory=JobTemplate)
+    workers: int = 4
+    resync: float = 300.0
+    instance: str = ""
+
+
+@contextlib.contextmanager
+def hub_operator(settings: HubSettings, cluster: ApiServerCluster) -> Iterator[HubOperator]:
+    """The operator, ready to run; what it holds open is closed afterwards.
+
+    Raises:
+        ProbeError: the probes' address is taken.
+        CryptoError: the hub's key cannot be read.
+    """
+    key = Identity.load(settings.hub_key)
+    credential = KeyCredential(key, Role.HUB, HUB, key.public)
+    health, metrics = Health(resync_every=TICK, stale_after=PUBLISH_SECONDS + 60.0), Metrics()
+    health.met(Need.CRDS_CHECKED)  # the caller did, or would not be here
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(ProbeServer(health, metrics, host=settings.probes[0], port=settings.probes[1]))
+        client = stack.enter_context(
+            BoardClient(
+                settings.exchange_url,
+                settings.exchange_ca,
+                credential,
+                name=HUB,
+                hub_key=key.public,
+                state=FileChainState(settings.state / "chain"),
+                deadline=CALL_SECONDS,
+            )
+        )
+        epochs = stack.enter_context(
+            EpochClient(settings.exchange_url, settings.exchange_ca, credential, deadline=PUBLISH_SECONDS)
+        )
+        events = EventRecorder(cluster, instance=settings.instance, handled=metrics.event_handled)
+        stack.callback(events.close)
+        listener = Telemetry(Reporter(metrics, events))
+        exchange = RealExchange(client, epochs, key, settings.state / "releases")
+        access = JobAccess(
+            cluster,
+            exchange.job_token,
+            {
+                "url": (settings.job_url or settings.exchange_url).encode(),
+                "hub-key": key.public.hex().encode(),
+                "ca.crt": settings.exchange_ca.read_bytes(),
+            },
+            namespace=settings.namespace,
+            secret=settings.template.exchange_secret,
+            lifetime=JOB_LIFETIME,
+        )
+        rounds = RoundReconciler(
+            cluster,
+            exchange,
+            namespace=settings.namespace,
+            template=settings.template,
+            before_job=access.ensure,
+            listener=listener,
+        )
+        silos = SiloReconciler(
+            cluster,
+            exchange,
+            ExchangeRegistrar(client),
+            namespace=settings.namespace,
+            version=__version__,
+            now=time.time,
+            open_tasks=rounds.open_tasks,
+            listener=listener,
+        )
+
+        def forget(uid: str) -> None:
+            access.forget(uid)
+            exchange.forget(uid)
+
+        yield HubOperator(
+            namespace=settings.namespace,
+            exchange=exchange,
+            rounds=rounds,
+            silos=silos,
+            releases=ReleaseReconciler(cluster, exchange, now=time.time, listener=listener),
+            metrics=metrics,
+            health=health,
+            on_gone=forget,
+            workers=settings.workers,
+            resync=settings.resync,
+        )

@@ -1,0 +1,134 @@
+"""The operator's command line: `fedgestalt-operator hub` and `fedgestalt-operator site`."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from .kube.errors import ClusterError
+from .telemetry.logs import LogFormat, catch_uncaught, configure
+
+EPILOG = (
+    "Every option can be given as an environment variable, such as FEDGESTALT_OPERATOR_HUB_NAMESPACE. "
+    "Exit codes: 0 ended by a signal; 1 it could not start and said why; 2 wrong usage; 3 the served CRDs lack what it needs."
+)
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+_FOLDER = click.Path(file_okay=False, path_type=Path)
+CRDS_LACKING = 3
+
+
+@click.group(
+    context_settings={"auto_envvar_prefix": "FEDGESTALT_OPERATOR", "help_option_names": ["-h", "--help"]}
+)
+def main() -> None:
+    """Runs federations from Kubernetes resources. One process, one role, one namespace."""
+
+
+@main.command(epilog=EPILOG)
+@click.option("--namespace", required=True, help="Where rounds, silos, releases and Jobs live.")
+@click.option("--exchange-url", required=True, help="https://host:port of the exchange.")
+@click.option(
+    "--exchange-ca",
+    type=_FILE,
+    required=True,
+    help="Certificates that the exchange's must descend from (PEM).",
+)
+@click.option(
+    "--hub-key", type=_FILE, required=True, help="The hub's Ed25519 key (PEM, mode 0600): signs decisions."
+)
+@click.option(
+    "--state",
+    type=_FOLDER,
+    required=True,
+    help="Durable folder for releases and for how far boards were seen.",
+)
+@click.option("--kubeconfig", type=_FILE, help="Default: the pod's service account, or kubectl's order.")
+@click.option("--context", help="The kubeconfig's context.")
+@click.option("--probe-host", default="", help="Address of /livez, /readyz and /metrics; empty for all.")
+@click.option("--probe-port", type=click.IntRange(0, 65535), default=8080, show_default=True)
+@click.option(
+    "--job-repository",
+    default="fedgestalt-workload",
+    show_default=True,
+    help="Image of the hub's Jobs, without tag.",
+)
+@click.option(
+    "--job-secret", default="fedgestalt-exchange-job", show_default=True, help="The Secret that Jobs mount."
+)
+@click.option("--job-exchange-url", help="How Jobs reach the exchange, if otherwise than the operator.")
+@click.option("--job-queue", default="", help="Kueue LocalQueue of the hub's Jobs.")
+@click.option(
+    "--workers", type=click.IntRange(1, 64), default=4, show_default=True, help="Threads that reconcile."
+)
+@click.option(
+    "--log-format",
+    type=click.Choice([f.value for f in LogFormat]),
+    default=LogFormat.JSON.value,
+    show_default=True,
+)
+@click.option("--verbose", is_flag=True, help="Log what went wrong with tracebacks.")
+def hub(
+    namespace: str,
+    exchange_url: str,
+    exchange_ca: Path,
+    hub_key: Path,
+    state: Path,
+    kubeconfig: Path | None,
+    context: str | None,
+    probe_host: str,
+    probe_port: int,
+    job_repository: str,
+    job_secret: str,
+    job_exchange_url: str | None,
+    job_queue: str,
+    workers: int,
+    resync: float,
+    log_format: str,
+    verbose: bool,
+) -> None:
+    """The hub: FederationRounds, Silos, Releases of one namespace."""
+    from fedgestalt.crypto.errors import CryptoError
+
+    from .hub.act import JobTemplate
+    from .hub.operator import stop_on_signals
+    from .hub.wiring import HubSettings, hub_operator
+    from .kube.api_server import ApiServerCluster
+    from .kube.served import HUB_KINDS, CrdsOutdatedError, check_served
+    from .telemetry.probes import ProbeError
+
+    configure(LogFormat(log_format), logging.DEBUG if verbose else logging.INFO)
+    catch_uncaught()
+    settings = HubSettings(
+        namespace=namespace,
+        exchange_url=exchange_url,
+        exchange_ca=exchange_ca,
+        hub_key=hub_key,
+        state=state,
+        kubeconfig=kubeconfig,
+        context=context,
+        probes=(probe_host, probe_port),
+        job_url=job_exchange_url,
+        template=JobTemplate(job_repository, job_secret, job_queue),
+        workers=workers,
+        resync=resync,
+        instance=os.environ.get("HOSTNAME", ""),
+    )
+    try:
+        cluster = ApiServerCluster(kubeconfig, context=context)
+        check_served(cluster, HUB_KINDS)
+        with hub_operator(settings, cluster) as operator:
+            stop_on_signals(operator.stop)
+            operator.run()
+    except CrdsOutdatedError as error:
+        click.echo(str(error), err=True)
+        sys.exit(CRDS_LACKING)
+    except (ClusterError, CryptoError, ProbeError, OSError, ValueError) as error:
+        raise click.ClickException(str(error)) from error
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,53 @@
+"""What the hub deletes when a round is over, announced things that never came included."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from fedgestalt.exchange.errors import Code, RefusedError, refused
+from fedgestalt_operator.hub.releases import HubReleases
+
+
+class Client:
+    """Refuses as the exchange does."""
+
+    def __init__(self, code: Code) -> None:
+        self.code = code
+
+    def delete_blob(self, round_uid: str, digest: str) -> None:
+        raise refused(self.code, f"{round_uid} {digest}")
+
+
+def releases(folder: Path, code: Code) -> HubReleases:
+    return HubReleases(folder, Client(code), None)  # type: ignore[arg-type]
+
+
+def test_a_blob_that_never_came_is_as_good_as_deleted(tmp_path: Path) -> None:
+    releases(tmp_path, Code.BLOB_UNKNOWN).delete_blob("round", "ab" * 32)
+    with pytest.raises(RefusedError):
+        releases(tmp_path, Code.FORBIDDEN).delete_blob("round", "ab" * 32)
+
+
+class Epochs:
+    """Refuses the rows of some silos."""
+
+    def __init__(self, refusals: dict[str, Code]) -> None:
+        self.refusals, self.taken = refusals, list[str]()
+
+    def take_rows(self, epoch: str, owner: str, *, round_uid: str, digest: str) -> None:
+        if owner in self.refusals:
+            raise refused(self.refusals[owner], owner)
+        self.taken.append(owner)
+
+
+def test_rows_that_cannot_be_served_do_not_keep_the_others_from_being_published(tmp_path: Path) -> None:
+    epochs = Epochs({"north": Code.ROWS_INVALID, "south": Code.HANDLE_TAKEN, "east": Code.BLOB_GONE})
+    releases = HubReleases(tmp_path, None, epochs)  # type: ignore[arg-type]
+    for owner in ("north", "south", "east", "west"):
+        releases._take("ab" * 32, owner, "round", "cd" * 32)
+    assert epochs.taken == ["west"]
+    epochs.refusals["west"] = Code.FORBIDDEN
+    with pytest.raises(RefusedError):
+        releases._take("ab" * 32, "west", "round", "cd" * 32)
