@@ -23,12 +23,12 @@ SCHEMA_ERRORS: Final = (
     (r"is missing; add it", "FieldValueRequired", "Required value"),
     (r"write one of ", "FieldValueNotSupported", "supported values: "),
     (r"stands there twice", "FieldValueDuplicate", "Duplicate value"),
-    (r"in the form date-time", "FieldValueTypeInvalid", "must be of type date-time"),
     (r"write it in the form ", "FieldValueInvalid", "should match "),
     (r"is \S+; write at least ", "FieldValueInvalid", "should be greater than or equal to "),
     (r"is \S+; write at most ", "FieldValueInvalid", "should be less than or equal to "),
     (r"; list at least ", "FieldValueInvalid", "should have at least "),
     (r"; give at least ", "FieldValueInvalid", "should have at least "),
+    (r"is an? \w+; write ", "FieldValueTypeInvalid", "must be of type "),
 )
 # What the server adds to an error of the schema.
 UNCHECKED: Final = (
