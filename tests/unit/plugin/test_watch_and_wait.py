@@ -9,13 +9,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 from rich.console import Console
+from rich.text import Text
 
 from fedgestalt_operator.api.round import KIND
 from fedgestalt_operator.kube.errors import ClusterUnavailable, Forbidden, Gone
 from fedgestalt_operator.plugin import follow as following
+from fedgestalt_operator.plugin import main as entry
 from fedgestalt_operator.plugin.access import Access
 from fedgestalt_operator.plugin.changes import changes
 from fedgestalt_operator.plugin.ends import End, Exit
@@ -263,3 +266,38 @@ def test_lost_silo_and_suspension_are_changes() -> None:
     lines = changes(before, after, START)
     assert "suspended" in lines
     assert "west: not connected" in lines
+
+
+def test_live_view_ends_with_the_round_on_a_terminal() -> None:
+    rig = Rig()
+    rig.until(lambda w: w.decisions("senders"))
+    out = io.StringIO()
+    ending = threading.Timer(0.3, rig.finish)
+    ending.start()
+    code = watch_round(rig.access, NAME, Console(file=out, width=100, height=40, force_terminal=True))
+    ending.join()
+    assert code == 0
+    assert "[Training]" in Text.from_ansi(out.getvalue()).plain
+    assert f"round {NAME} succeeded: Released" in out.getvalue()
+
+
+@pytest.mark.parametrize("interruption", [KeyboardInterrupt(), click.exceptions.Abort()])
+def test_interrupted_command_ends_with_code_130(interruption: BaseException, monkeypatch: Any) -> None:
+    def interrupted(*_: Any) -> Any:
+        raise interruption
+
+    monkeypatch.setattr(entry, "open_access", interrupted)
+    monkeypatch.setattr("sys.argv", ["kubectl-fedgestalt", "watch", NAME])
+    with pytest.raises(SystemExit) as found:
+        entry.main()
+    assert found.value.code == 130
+
+
+def test_entry_point_ends_with_the_code_of_the_command(monkeypatch: Any) -> None:
+    rig = Rig(hook=failing)
+    rig.finish()
+    monkeypatch.setattr(entry, "open_access", lambda *_: rig.access)
+    monkeypatch.setattr("sys.argv", ["kubectl-fedgestalt", "wait", NAME])
+    with pytest.raises(SystemExit) as found:
+        entry.main()
+    assert found.value.code == 1
