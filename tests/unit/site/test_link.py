@@ -280,6 +280,18 @@ def test_nothing_is_skipped_when_the_sites_own_cluster_was_away(
     assert site.names() == ["fg-1"]
 
 
+def test_what_nobody_expected_is_told_and_tried_again(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    def garbled(*_: Any) -> None:
+        raise ValueError("a proxy's page")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(site.exchange, "tasks", garbled)
+        assert not site.link.step(Way.TASKS, lambda: site.link.tasks(0))
+    assert site.link.state.reason is LinkReason.REFUSED
+    assert site.link.step(Way.TASKS, lambda: site.link.tasks(0))
+    assert site.link.state.reason is LinkReason.CONNECTED
+
+
 def test_a_running_link_goes_on_after_a_loss_and_ends_on_request(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -253,6 +253,27 @@ def test_a_status_that_cannot_be_read_hides_no_other_one(site: Site, text: str) 
     assert site.status("fg-2")["phase"] == "Succeeded"
 
 
+def test_what_another_version_wrote_is_left_out_and_hides_no_other_one(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.grant()
+    site.task("fg-1")
+    site.task("fg-2")
+    listed = site.cluster.list
+
+    def newer(kind: str, *place: Any) -> Any:
+        documents, version = listed(kind, *place)
+        for document in documents:
+            if document["metadata"]["name"] == "fg-1":
+                document["spec"]["kind"] = "Dance"
+        return documents, version
+
+    monkeypatch.setattr(site.cluster, "list", newer)
+    plan = site.site.reconcile()
+    assert site.given() == ["fg-2"]
+    assert "SiloTask fg-1" in plan.problems[0]
+
+
 def test_a_deleted_grant_is_gone_for_the_agent(site: Site) -> None:
     site.grant()
     site.site.reconcile()

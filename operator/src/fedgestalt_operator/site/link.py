@@ -177,6 +177,12 @@ class Link:
         except ClusterError as error:
             log.warning("link %s: the site's API server: %s", way, error)
             return False
+        except Exception as error:
+            # A thread that ends here would leave this way dead for good, and nobody would know.
+            if not self._stopping.is_set():
+                log.exception("link %s", way)
+                self._tell(way, (LinkReason.REFUSED, f"{type(error).__name__}; the log has more"))
+            return False
         self._tell(way, None)
         self._on_answer(True)
         return True

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from ..api.conditions import Condition, GrantCondition, Truth, documents, seconds, timestamp
 from ..api.grant import CLOCK_TOLERANCE, ParticipationGrant, parse_grant
@@ -14,6 +14,7 @@ from ..kube.port import Document
 from ..plan.grants import Mismatch, unusable
 from ..plan.handover import Use, grant_file, grant_key, settled, status_of, task_file
 
+T = TypeVar("T")
 _TEXTS: Final[Mapping[UsableReason, str]] = {
     UsableReason.GRANTED: "rounds that fit may enrol",
     UsableReason.REVOKED: "the data steward revoked it",
@@ -56,14 +57,14 @@ class SitePlan:
 
 def plan_site(seen: Seen, now: float) -> SitePlan:
     """Plan a site. `now`: Unix time by the site's clock."""
-    standing = [d for d in seen.grants if not d["metadata"].get("deletionTimestamp")]
-    grants = [parse_grant(document) for document in standing]
+    problems: list[str] = []
+    pairs = list(_parsed(parse_grant, (d for d in seen.grants if not _going(d)), problems))
+    grants, standing = [grant for grant, _ in pairs], [document for _, document in pairs]
     lacking = unusable(((g, _use(g, seen.uses).used) for g in grants), now=now)
     files: dict[str, dict[str, Any]] = {}
     statuses: dict[str, dict[str, Any]] = {}
-    problems: list[str] = []
-    for document in seen.tasks:
-        task, old = parse_task(document), document.get("status", {})
+    for task, document in _parsed(parse_task, seen.tasks, problems):
+        old = document.get("status", {})
         name = task.metadata.name
         said = seen.said.get(name)
         # Before the agent has begun nothing is lost by keeping it: it is given as soon as there is a grant.
@@ -89,6 +90,22 @@ def plan_site(seen: Seen, now: float) -> SitePlan:
         next_look=min((end for end in ends if end >= now), default=None),
         problems=tuple(problems),
     )
+
+
+def _going(document: Document) -> bool:
+    return bool(document["metadata"].get("deletionTimestamp"))
+
+
+def _parsed(
+    parse: Callable[[Document], T], found: Iterable[Document], problems: list[str]
+) -> Iterator[tuple[T, Document]]:
+    """Those that can be read: one that another version wrote must not keep the others from their work."""
+    for document in found:
+        try:
+            yield parse(document), document
+        except (ValueError, KeyError, TypeError) as error:
+            name = f"{document['kind']} {document['metadata']['name']}"
+            problems.append(f"{name}: cannot be read ({error!r}); it is left out")
 
 
 def _task_status(

@@ -116,8 +116,9 @@ class SiteReconciler:
                 for event in self._events(kind, version):
                     if event:
                         self._changed.set()
-            except ClusterError as error:
-                log.warning("watching %s: %s", kind, error)
+            except Exception as error:
+                # Whatever it is, a watch that ended for good would leave the site blind between two resyncs.
+                log.warning("watching %s: %s", kind, error, exc_info=not isinstance(error, ClusterError))
                 self._stopping.wait(PAUSE_SECONDS)
 
     def _events(self, kind: str, version: str) -> Iterator[bool]:
@@ -140,6 +141,9 @@ class SiteReconciler:
                 self._cluster.patch_status(kind, self._namespace, name, status)
             except NotFound:
                 continue  # it went meanwhile
+            except ValueError as error:
+                log.error("%s %s: its status was not taken: %s", kind, name, error)
+                continue
             self._on_status(document, old, status)
 
 
