@@ -129,6 +129,19 @@ class MemoryStorage:
             board.sending[owner, digest] = board.sending.get((owner, digest), b"") + data
             return BlobStatus(offset + len(data), complete=False)
 
+    def put_blob(self, round_uid: str, digest: str, owner: str, data: bytes) -> bool:
+        if len(data) > MAX_CHUNK_BYTES:
+            raise refused(Code.TOO_LARGE, digest)
+        with self._lock:
+            board = self._round(round_uid)
+            board.sending.pop((owner, digest), None)
+            if digest in board.blobs:
+                return False
+            if hashlib.sha256(data).hexdigest() != digest:
+                raise refused(Code.DIGEST_MISMATCH, digest)
+            self.write_chunk(round_uid, digest, owner, 0, data)
+            return self.complete_blob(round_uid, digest, owner)
+
     def complete_blob(self, round_uid: str, digest: str, owner: str) -> bool:
         with self._lock:
             board = self._round(round_uid)

@@ -11,7 +11,7 @@ import pytest
 from fedgestalt.crypto.keys import Identity, SigningKey
 from fedgestalt.exchange.errors import ClockSkewedError, Code, RefusedError, RevokedError, UnreachableError
 from fedgestalt.exchange.tls import make_tls
-from fedgestalt.exchange.tokens import KeyCredential, Role, mint
+from fedgestalt.exchange.tokens import Claims, KeyCredential, Role, TokenVerifier, mint
 
 from .conftest import ROUND, Federation
 
@@ -86,6 +86,39 @@ def test_clocks_may_differ_by_less_than_five_minutes(federation: Federation, off
         now=time.time() + offset,
     )
     assert federation.client("west", credential=Fixed(token)).tasks() == ([], 0)
+
+
+def test_a_token_that_is_remembered_still_ends_and_falls_with_its_key() -> None:
+    hub, old, new = Identity.generate(), Identity.generate(), Identity.generate()
+    verifier = TokenVerifier(hub.public)
+    token = mint(old, role=Role.SILO, name="west", hub_key=hub.public, now=1000.0)
+    claims = verifier.verify(token, key_of=lambda _: old.public, now=1000.0)
+    assert verifier.knows(token)
+    assert verifier.verify(token, key_of=lambda _: old.public, now=1200.0) == claims
+    with pytest.raises(ClockSkewedError):
+        verifier.verify(token, key_of=lambda _: old.public, now=2000.0)
+    with pytest.raises(RefusedError, match="not signed"):
+        verifier.verify(token, key_of=lambda _: new.public, now=1000.0)
+
+    def revoked(_: Claims) -> bytes:
+        raise RevokedError(Code.REVOKED, "west")
+
+    with pytest.raises(RevokedError):
+        verifier.verify(token, key_of=revoked, now=1000.0)
+
+
+def test_forged_tokens_are_not_remembered_and_the_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fedgestalt.exchange.tokens._MAX_KNOWN", 3)
+    hub, west = Identity.generate(), Identity.generate()
+    verifier = TokenVerifier(hub.public)
+    forged = mint(Identity.generate(), role=Role.SILO, name="west", hub_key=hub.public)
+    with pytest.raises(RefusedError):
+        verifier.verify(forged, key_of=lambda _: west.public, now=time.time())
+    assert not verifier.knows(forged)
+    tokens = [mint(west, role=Role.SILO, name="west", hub_key=hub.public, now=1000.0 + k) for k in range(5)]
+    for token in tokens:
+        verifier.verify(token, key_of=lambda _: west.public, now=1000.0)
+    assert [verifier.knows(token) for token in tokens] == [False, False, True, True, True]
 
 
 def test_a_delegated_key_speaks_in_its_round_only(enrolled: Federation) -> None:

@@ -75,6 +75,38 @@ def test_a_chunk_whose_answer_was_lost_is_not_doubled(
     assert enrolled.client("hub").download(ROUND, digest_of(BIG)) == BIG
 
 
+def test_a_blob_takes_one_request_for_each_chunk_and_one_to_ask_where_it_has_several(
+    enrolled: Federation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    west = enrolled.client("west")
+    real, sent = west._transport.request, []
+
+    def counted(method: str, path: str, **rest: Any) -> Any:
+        sent.append(method)
+        return real(method, path, **rest)
+
+    monkeypatch.setattr(west._transport, "request", counted)
+    west.upload(ROUND, digest_of(b"small"), b"small")
+    assert sent == ["PUT"]
+    assert enrolled.client("hub").download(ROUND, digest_of(b"small")) == b"small"
+    sent.clear()
+    west.upload(ROUND, digest_of(BIG), BIG)
+    assert sent == ["HEAD", "PUT", "PUT", "PUT", "PUT"]
+
+
+def test_an_upload_that_an_older_client_began_in_chunks_ends_in_one_piece(enrolled: Federation) -> None:
+    west, data = enrolled.client("west"), b"a small blob"
+    where = f"/rounds/{ROUND}/blobs/{digest_of(data)}"
+    west._transport.request("PUT", where, params={"offset": 0}, content=data[:3])
+    west.upload(ROUND, digest_of(data), data)
+    assert west.download(ROUND, digest_of(data)) == data
+    older = b"sent in the old way"
+    where = f"/rounds/{ROUND}/blobs/{digest_of(older)}"
+    west._transport.request("PUT", where, params={"offset": 0}, content=older)
+    west._transport.request("POST", f"{where}/complete")
+    assert west.download(ROUND, digest_of(older)) == older
+
+
 def test_bytes_of_another_digest_are_refused(enrolled: Federation) -> None:
     with pytest.raises(RefusedError) as refusal:
         enrolled.client("west").upload(ROUND, digest_of(b"right"), b"wrong")

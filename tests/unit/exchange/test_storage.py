@@ -11,7 +11,7 @@ import pytest
 
 from fedgestalt.exchange.chain import extend, genesis
 from fedgestalt.exchange.errors import BoardFullError, Code, ExchangeError, RefusedError, SlotTakenError
-from fedgestalt.exchange.storage import BoardStorage, EmbeddedStorage, Limits, NewMessage
+from fedgestalt.exchange.storage import BlobInfo, BoardStorage, EmbeddedStorage, Limits, NewMessage
 
 from .conftest import digest_of
 from .memory_storage import MemoryStorage
@@ -201,6 +201,39 @@ def test_quotas_hold_per_sender_and_round(make: Make) -> None:
     storage.write_chunk("r1", digest_of(b"abc"), "silo.east", 0, b"abc")
     storage.delete_blob("r1", first)
     storage.write_chunk("r1", digest_of(b"abc"), "silo.west", 0, b"abc")
+
+
+@pytest.mark.parametrize("size", [0, 5, 256 * 1024, 256 * 1024 + 1, 1 << 20])
+def test_a_whole_blob_in_one_piece_is_as_one_in_chunks(storage: BoardStorage, size: int) -> None:
+    data = bytes(range(256)) * (size // 256) + bytes(size % 256)
+    digest = digest_of(data)
+    storage.append(message("s", b"m", blobs=(digest,)), now=1)
+    storage.write_chunk("r1", digest, "silo.west", 0, b"half of another upload")
+    with refusal(Code.DIGEST_MISMATCH):
+        storage.put_blob("r1", digest, "silo.west", b"wrong")
+    assert storage.put_blob("r1", digest, "silo.west", data)
+    assert not storage.put_blob("r1", digest, "silo.east", data)
+    assert storage.page("r1", after=0, since=None, max_bytes=ALL).entries[0].complete
+    assert storage.blob("r1", digest) == BlobInfo(size, "silo.west")
+    assert storage.read_blob("r1", digest, 2, 2) == data[2:4]
+    assert storage.read_blob("r1", digest, 0, size + 9) == data
+    storage.delete_blob("r1", digest)
+    with refusal(Code.BLOB_GONE):
+        storage.read_blob("r1", digest, 0, 4)
+    assert not storage.put_blob("r1", digest, "silo.west", data)
+    with refusal(Code.TOO_LARGE):
+        storage.put_blob("r1", digest_of(b""), "a", bytes((1 << 20) + 1))
+
+
+def test_small_blobs_count_against_the_quota_and_outlive_a_restart(tmp_path: Path) -> None:
+    storage = EmbeddedStorage(tmp_path, Limits(blob_bytes=10, reserve_bytes=0))
+    assert storage.put_blob("r1", digest_of(b"12345678"), "silo.west", b"12345678")
+    with refusal(Code.QUOTA_EXCEEDED):
+        storage.put_blob("r1", digest_of(b"abc"), "silo.west", b"abc")
+    storage.close()
+    storage = EmbeddedStorage(tmp_path, Limits(reserve_bytes=0))
+    assert storage.read_blob("r1", digest_of(b"12345678"), 0, 8) == b"12345678"
+    storage.close()
 
 
 def test_chunks_have_a_limit(storage: BoardStorage) -> None:

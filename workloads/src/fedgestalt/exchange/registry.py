@@ -84,6 +84,7 @@ class Registry:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._lock = threading.Lock()
+        self._writing = threading.Lock()
         self._stamp: tuple[int, int, int] | None = None
         self._silos: Mapping[str, RegisteredSilo] = {}
 
@@ -116,10 +117,11 @@ class Registry:
             silos = parse_registry(document)
         except ValueError as error:
             raise refused(Code.INVALID, f"not a registry: {error}") from error
-        with self._lock:
+        with self._writing:
             write_registry(self._path, silos)
             # Two files of one size within a tick of the clock could look the same, were an inode used again.
-            self._stamp = None
+            with self._lock:
+                self._stamp = None
 
     def identities(self, name: str, *, now: float) -> tuple[bytes, ...]:
         """The valid public keys of an accepted silo, at least one, the one that lasts longest first.

@@ -5,6 +5,7 @@ The audience holds the fingerprint of the hub's key: a token made for one hub is
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ JOB_LIFETIME: Final = 3600
 TOLERANCE: Final = 300
 """Seconds by which clocks may differ."""
 _MAX_TOKEN: Final = 4096
+_MAX_KNOWN: Final = 4096
 
 
 class Role(StrEnum):
@@ -137,6 +139,38 @@ class Claims:
     """Which key the caller says to have signed with: the first 8 bytes of its SHA-256 in hex."""
 
 
+class TokenVerifier:
+    """Checks tokens as :func:`verify_token` does, and remembers whose signature it found good.
+
+    A client sends the same token for minutes. Remembered is only that this key signed these claims: that the key
+    still counts and that the times still fit is looked at each time.
+    """
+
+    def __init__(self, hub_key: bytes) -> None:
+        self._hub_key = hub_key
+        self._known: dict[str, tuple[Claims, bytes, int, int]] = {}
+        self._lock = threading.Lock()
+
+    def knows(self, token: str) -> bool:
+        """Whether the signature was checked before, so that :meth:`verify` takes microseconds."""
+        return token in self._known
+
+    def verify(self, token: str, *, key_of: Callable[[Claims], bytes], now: float) -> Claims:
+        """See :func:`verify_token`."""
+        known = self._known.get(token)
+        if known is not None and key_of(known[0]) == known[1]:
+            claims, _, issued, expires = known
+            _check_times(issued, expires, claims.role, now)
+            return claims
+        claims, key, issued, expires = _verified(token, self._hub_key, key_of)
+        _check_times(issued, expires, claims.role, now)
+        with self._lock:
+            while len(self._known) >= _MAX_KNOWN:
+                del self._known[next(iter(self._known))]
+            self._known[token] = (claims, key, issued, expires)
+        return claims
+
+
 def verify_token(
     token: str, *, hub_key: bytes, key_of: Callable[[Claims], bytes], now: float | None = None
 ) -> Claims:
@@ -149,6 +183,15 @@ def verify_token(
     Raises:
         RefusedError: Unauthenticated, or ClockSkewed when the signature holds but the times are out of reach.
     """
+    claims, _, issued, expires = _verified(token, hub_key, key_of)
+    _check_times(issued, expires, claims.role, time.time() if now is None else now)
+    return claims
+
+
+def _verified(
+    token: str, hub_key: bytes, key_of: Callable[[Claims], bytes]
+) -> tuple[Claims, bytes, int, int]:
+    """Claims, signing key, and the times of issue and expiry of a token whose signature holds."""
     if len(token) > _MAX_TOKEN:
         raise refused(Code.UNAUTHENTICATED, "the token is too long")
     try:
@@ -156,11 +199,11 @@ def verify_token(
         claims = _claims(unverified, jwt.get_unverified_header(token).get("kid", ""))
     except (jwt.PyJWTError, ValueError, KeyError, TypeError) as error:
         raise refused(Code.UNAUTHENTICATED, "not a token of this protocol") from error
-    key = Ed25519PublicKey.from_public_bytes(key_of(claims))
+    key = key_of(claims)
     try:
         verified = jwt.decode(
             token,
-            key,
+            Ed25519PublicKey.from_public_bytes(key),
             algorithms=["EdDSA"],
             audience=audience(hub_key),
             options={
@@ -176,8 +219,10 @@ def verify_token(
         raise refused(
             Code.UNAUTHENTICATED, f"the token is not signed by the key of {claims.role} {claims.name}"
         ) from error
-    _check_times(verified, claims.role, time.time() if now is None else now)
-    return claims
+    issued, expires = verified["iat"], verified["exp"]
+    if type(issued) is not int or type(expires) is not int:
+        raise refused(Code.UNAUTHENTICATED, "the token's times are not whole seconds")
+    return claims, key, issued, expires
 
 
 def _claims(content: Mapping[str, Any], kid: str) -> Claims:
@@ -195,10 +240,7 @@ def _claims(content: Mapping[str, Any], kid: str) -> Claims:
     return claims
 
 
-def _check_times(content: Mapping[str, Any], role: Role, now: float) -> None:
-    issued, expires = content["iat"], content["exp"]
-    if type(issued) is not int or type(expires) is not int:
-        raise refused(Code.UNAUTHENTICATED, "the token's times are not whole seconds")
+def _check_times(issued: int, expires: int, role: Role, now: float) -> None:
     if expires - issued > (JOB_LIFETIME if role is Role.JOB else LIFETIME):
         raise refused(Code.UNAUTHENTICATED, "the token lives too long")
     if issued > now + TOLERANCE or expires + TOLERANCE < now:

@@ -8,6 +8,8 @@ from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO, Final
 
+import httpx
+
 from fedgestalt.exchange.errors import Code, RefusedError, UntrustedExchangeError
 from fedgestalt.exchange.transport import Transport
 
@@ -34,16 +36,24 @@ def upload_blob(transport: Transport, round_uid: str, digest: str, data: bytes |
 
 def _send(transport: Transport, where: str, source: BinaryIO) -> None:
     length = source.seek(0, 2)
-    progress = transport.request("HEAD", where)
-    if length == 0:
-        progress = transport.request("PUT", where, params={"offset": 0}, content=b"")
+    # What fits into one chunk is sent at once: asking how far it is costs as much as sending it again.
+    progress = (
+        transport.request("HEAD", where) if length > CHUNK else _put(transport, where, source, 0, length)
+    )
     while progress.headers.get("Upload-Complete") != "?1":
         offset = int(progress.headers["Upload-Offset"])
         if offset >= length:
             transport.request("POST", f"{where}/complete")
             return
-        source.seek(offset)
-        progress = transport.request("PUT", where, params={"offset": offset}, content=source.read(CHUNK))
+        progress = _put(transport, where, source, offset, length)
+
+
+def _put(transport: Transport, where: str, source: BinaryIO, offset: int, length: int) -> httpx.Response:
+    source.seek(offset)
+    last = {"Upload-Complete": "?1"} if offset + CHUNK >= length else {}
+    return transport.request(
+        "PUT", where, params={"offset": offset}, content=source.read(CHUNK), headers=last
+    )
 
 
 def download_blob(transport: Transport, round_uid: str, digest: str, start: int = 0) -> Iterator[bytes]:

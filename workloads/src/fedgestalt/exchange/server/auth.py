@@ -13,7 +13,7 @@ from fedgestalt.crypto.keys import key_id
 from fedgestalt.exchange.errors import Code, refused
 from fedgestalt.exchange.server.rounds import delegated_key, require_member
 from fedgestalt.exchange.server.state import ServerState
-from fedgestalt.exchange.tokens import Claims, Role, verify_token
+from fedgestalt.exchange.tokens import Claims, Role
 from fedgestalt.secagg.messages import HUB
 
 ROUND: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -43,7 +43,8 @@ class Caller:
         return f"{self.role}.{self.name}"
 
 
-def shared(request: Request) -> ServerState:
+# Asynchronous, though it waits for nothing: FastAPI would send a plain function to a thread at each request.
+async def shared(request: Request) -> ServerState:
     """The application's shared parts."""
     state = request.app.state.shared
     assert isinstance(state, ServerState)
@@ -67,7 +68,7 @@ def _authenticate(state: ServerState, token: str) -> Caller:
             raise refused(Code.UNAUTHENTICATED, "no delegated key is known for this enrolment")
         return key
 
-    claims = verify_token(token, hub_key=state.hub_public, key_of=key_of, now=now)
+    claims = state.tokens.verify(token, key_of=key_of, now=now)
     if claims.role is Role.SILO:
         state.presence.heard[claims.name] = now
         valid = state.registry.identities(claims.name, now=now)
@@ -84,7 +85,10 @@ async def authenticated(request: Request) -> Caller:
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token:
         raise refused(Code.UNAUTHENTICATED, "no bearer token")
-    return await run_in_threadpool(_authenticate, shared(request), token.strip())
+    state, token = await shared(request), token.strip()
+    if state.tokens.knows(token):
+        return _authenticate(state, token)
+    return await run_in_threadpool(_authenticate, state, token)
 
 
 Authenticated = Annotated[Caller, Depends(authenticated)]

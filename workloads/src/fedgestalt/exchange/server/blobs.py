@@ -58,13 +58,33 @@ async def blob_progress(round_uid: str, digest: str, state: State, caller: Authe
 
 @router.put("/rounds/{round_uid}/blobs/{digest}")
 async def put_chunk(
-    round_uid: str, digest: str, request: Request, state: State, caller: Authenticated, offset: Offset
+    round_uid: str,
+    digest: str,
+    request: Request,
+    state: State,
+    caller: Authenticated,
+    offset: Offset,
+    last: Annotated[str, Header(alias="Upload-Complete")] = "?0",
 ) -> Response:
-    """Add a chunk of at most 1 MiB at ``offset``, which must be where the upload ends."""
+    """Add a chunk of at most 1 MiB at ``offset``, which must be where the upload ends.
+
+    With ``Upload-Complete: ?1`` it is the last one, or the whole blob: it is verified and published as well.
+    """
     await _check(state, caller, round_uid, digest)
     data = await read_body(request, MAX_CHUNK_BYTES)
-    status = await run_in_threadpool(state.storage.write_chunk, round_uid, digest, caller.owner, offset, data)
-    return _progress(status)
+    storage, place = state.storage, (round_uid, digest, caller.owner)
+    if last != "?1":
+        return _progress(await run_in_threadpool(storage.write_chunk, *place, offset, data))
+
+    def finish() -> bool:
+        if offset == 0:
+            return storage.put_blob(*place, data)
+        known = storage.write_chunk(*place, offset, data)
+        return not known.complete and storage.complete_blob(*place)
+
+    if await run_in_threadpool(finish):
+        state.waiting.notify(topic(round_uid), CHANGES)
+    return _progress(BlobStatus(offset + len(data), complete=True))
 
 
 @router.post("/rounds/{round_uid}/blobs/{digest}/complete")

@@ -40,7 +40,7 @@ MAX_MEMBERS: Final = 128
 router = APIRouter()
 
 
-def _service(request: Request) -> EpochService:
+async def _service(request: Request) -> EpochService:
     service = request.app.state.epochs
     if service is None:
         raise refused(Code.NOT_FOUND, "this exchange has no query service")

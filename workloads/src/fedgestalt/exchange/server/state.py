@@ -12,6 +12,7 @@ from fedgestalt.crypto.keys import SigningKey
 from fedgestalt.exchange.registry import Registry
 from fedgestalt.exchange.server.waiting import Waiting
 from fedgestalt.exchange.storage import BoardStorage
+from fedgestalt.exchange.tokens import TokenVerifier
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,9 @@ class ServerState:
     rosters: dict[str, dict[str, bytes]] = field(default_factory=dict)
     # (round, enrolment, silo) -> delegated signing key, from accepted `enrol` messages; write-once as well.
     delegated: dict[tuple[str, int, str], bytes] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.tokens = TokenVerifier(self.hub_public)
 
     @property
     def hub_public(self) -> bytes:

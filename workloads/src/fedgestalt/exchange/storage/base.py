@@ -59,6 +59,14 @@ class BoardStorage(Protocol):
         """
         ...
 
+    def put_blob(self, round_uid: str, digest: str, owner: str, data: bytes) -> bool:
+        """Verify and publish a blob of at most 1 MiB at once; False if it was complete before. Idempotent.
+
+        Raises:
+            RefusedError: DigestMismatch, TooLarge, QuotaExceeded or BoardFull.
+        """
+        ...
+
     def complete_blob(self, round_uid: str, digest: str, owner: str) -> bool:
         """Verify and publish an upload; False if the blob was complete before. Idempotent.
 

@@ -1,11 +1,12 @@
-"""The embedded storage: SQLite in WAL mode for messages and tasks, files for blobs, in one directory."""
+"""The embedded storage: SQLite in WAL mode for messages, tasks and small blobs, files for the others, in one directory."""
 
 from __future__ import annotations
 
 import fcntl
+import hashlib
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Final
 
 from fedgestalt.exchange.errors import Code, ExchangeError, refused
 from fedgestalt.exchange.storage.database import Database
@@ -29,6 +30,9 @@ from fedgestalt.exchange.storage.values import (
     Task,
 )
 from fedgestalt.files import private_directory
+
+SMALL_BLOB_BYTES: Final = 256 * 1024
+"""As large as a message: what comes in one piece and is no larger lies in the database."""
 
 
 class EmbeddedStorage:
@@ -79,14 +83,27 @@ class EmbeddedStorage:
         if known is not None:
             return BlobStatus(offset=known.length, complete=True, deleted=known.deleted)
         with self._files.lock(round_uid, digest, owner):
-            used = self._messages.blob_bytes(round_uid, owner) + self._files.partial_bytes(round_uid, owner)
-            if used + len(data) > self._limits.blob_bytes:
-                raise refused(
-                    Code.QUOTA_EXCEEDED,
-                    f"{owner} holds {used} bytes of blobs of {self._limits.blob_bytes} allowed",
-                )
+            self._require_quota(round_uid, owner, len(data))
             size = self._files.append(round_uid, digest, owner, offset, data)
         return BlobStatus(offset=size, complete=False)
+
+    def put_blob(self, round_uid: str, digest: str, owner: str, data: bytes) -> bool:
+        """See :meth:`BoardStorage.put_blob`. A small one costs a row, not a file with three fsyncs of its own."""
+        if len(data) > MAX_CHUNK_BYTES:
+            raise refused(Code.TOO_LARGE, f"a blob of {len(data)} bytes in one piece")
+        with self._files.lock(round_uid, digest, owner):
+            self._files.drop_partial(round_uid, digest, owner)
+            if self._messages.blob(round_uid, digest) is not None:
+                return False
+            if hashlib.sha256(data).hexdigest() != digest:
+                raise refused(Code.DIGEST_MISMATCH, f"{len(data)} bytes were sent as blob {digest}")
+            self._require_quota(round_uid, owner, len(data))
+            self._files.require_room(len(data))
+            if len(data) <= SMALL_BLOB_BYTES:
+                return self._messages.add_blob(round_uid, digest, owner, len(data), data)
+            self._files.append(round_uid, digest, owner, 0, data)
+            length = self._files.publish(round_uid, digest, owner)
+            return self._messages.add_blob(round_uid, digest, owner, length)
 
     def complete_blob(self, round_uid: str, digest: str, owner: str) -> bool:
         """See :meth:`BoardStorage.complete_blob`."""
@@ -109,6 +126,9 @@ class EmbeddedStorage:
     def read_blob(self, round_uid: str, digest: str, start: int, length: int) -> bytes:
         """See :meth:`BoardStorage.read_blob`."""
         self.blob(round_uid, digest)
+        small = self._messages.small_blob(round_uid, digest, start, length)
+        if small is not None:
+            return small
         try:
             return self._files.read(round_uid, digest, start, length)
         except FileNotFoundError:  # deleted between the two lines above
@@ -167,6 +187,14 @@ class EmbeddedStorage:
     def releases(self, silo: str | None) -> tuple[tuple[StoredRelease, ...], int]:
         """See :meth:`BoardStorage.releases`."""
         return self._releases.all(silo)
+
+    def _require_quota(self, round_uid: str, owner: str, size: int) -> None:
+        used = self._messages.blob_bytes(round_uid, owner) + self._files.partial_bytes(round_uid, owner)
+        if used + size > self._limits.blob_bytes:
+            raise refused(
+                Code.QUOTA_EXCEEDED,
+                f"{owner} holds {used} bytes of blobs of {self._limits.blob_bytes} allowed",
+            )
 
     def close(self) -> None:
         """See :meth:`BoardStorage.close`."""

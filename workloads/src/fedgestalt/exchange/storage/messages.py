@@ -110,14 +110,21 @@ class MessageTable:
             ).fetchone()
         return None if row is None else BlobRecord(row[0], row[1], bool(row[2]))
 
-    def add_blob(self, round_uid: str, digest: str, owner: str, length: int) -> bool:
-        """Record a verified blob and complete the messages that waited for it; False if it was there."""
+    def add_blob(
+        self, round_uid: str, digest: str, owner: str, length: int, data: bytes | None = None
+    ) -> bool:
+        """Record a verified blob and complete the messages that waited for it; False if it was there.
+
+        ``data``: the bytes of a small one, which are kept beside the record.
+        """
         with self._db.write() as db:
             added = db.execute(
                 "INSERT OR IGNORE INTO blobs VALUES (?, ?, ?, ?, 0)", (round_uid, digest, owner, length)
             ).rowcount
             if not added:
                 return False
+            if data is not None:
+                db.execute("INSERT INTO small_blobs VALUES (?, ?, ?)", (round_uid, digest, data))
             where = "round = ? AND seq IN (SELECT seq FROM waits WHERE round = ? AND digest = ?)"
             waiting = (round_uid, round_uid, digest)
             db.execute(f"UPDATE messages SET missing = missing - 1 WHERE {where}", waiting)
@@ -136,6 +143,16 @@ class MessageTable:
         """Keep a blob's digest, say that its bytes are gone."""
         with self._db.write() as db:
             db.execute("UPDATE blobs SET deleted = 1 WHERE round = ? AND digest = ?", (round_uid, digest))
+            db.execute("DELETE FROM small_blobs WHERE round = ? AND digest = ?", (round_uid, digest))
+
+    def small_blob(self, round_uid: str, digest: str, start: int, length: int) -> bytes | None:
+        """Bytes of a blob that is kept beside its record; None: it is a file, or gone."""
+        with self._db.read() as db:
+            row = db.execute(
+                "SELECT substr(data, ? + 1, ?) FROM small_blobs WHERE round = ? AND digest = ?",
+                (start, length, round_uid, digest),
+            ).fetchone()
+        return None if row is None else bytes(row[0] or b"")  # SQLite has NULL for no bytes
 
     def deleted_blobs(self, round_uid: str) -> list[str]:
         """Digests of deleted blobs."""
