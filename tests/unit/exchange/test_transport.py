@@ -5,8 +5,6 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -14,7 +12,6 @@ import pytest
 from fedgestalt.exchange.chain import MemoryChainState
 from fedgestalt.exchange.client import BoardClient
 from fedgestalt.exchange.errors import ExchangeError, UnreachableError
-from fedgestalt.exchange.tls import make_tls
 from fedgestalt.exchange.tokens import KeyCredential, Role
 
 from .conftest import Federation
@@ -59,67 +56,3 @@ def test_plain_http_and_a_missing_authority_are_refused_at_once(
         BoardClient("http://127.0.0.1", federation.tls.ca, credential, **rest)  # type: ignore[arg-type]
     with pytest.raises(ExchangeError, match=r"ca\.pem"):
         BoardClient(federation.url, tmp_path / "none.pem", credential, **rest)  # type: ignore[arg-type]
-
-
-class ConnectProxy:
-    """An HTTP proxy (RFC 9110, section 9.3.6) that takes every name to one port of this machine."""
-
-    def __init__(self, target: int) -> None:
-        self.asked: list[str] = []
-        self._target = target
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listener.getsockname()[1]
-        self._thread = threading.Thread(target=self._accept, daemon=True)
-        self._thread.start()
-
-    def _accept(self) -> None:
-        with suppress(OSError):
-            while True:
-                client, _ = self._listener.accept()
-                self.asked.append(client.recv(4096).split(b"\r\n")[0].decode())
-                server = socket.create_connection(("127.0.0.1", self._target))
-                client.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
-                for pair in ((client, server), (server, client)):
-                    threading.Thread(target=self._pump, args=pair, daemon=True).start()
-
-    @staticmethod
-    def _pump(source: socket.socket, sink: socket.socket) -> None:
-        with suppress(OSError), source, sink:
-            while data := source.recv(65536):
-                sink.sendall(data)
-
-    def close(self) -> None:
-        self._listener.close()
-
-
-@pytest.fixture
-def proxied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Federation, ConnectProxy]]:
-    federation = Federation(tmp_path, make_tls(tmp_path / "tls", ["exchange.example", "127.0.0.1"]))
-    federation.start()
-    proxy = ConnectProxy(federation.port)
-    monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.port}")
-    monkeypatch.delenv("NO_PROXY", raising=False)
-    monkeypatch.delenv("no_proxy", raising=False)
-    yield federation, proxy
-    proxy.close()
-    federation.close()
-
-
-def test_the_environments_proxy_is_used_but_not_for_loopback(
-    proxied: tuple[Federation, ConnectProxy],
-) -> None:
-    federation, proxy = proxied
-    assert federation.client("west").tasks() == ([], 0)
-    assert proxy.asked == []
-    credential = KeyCredential(federation.silos["west"], Role.SILO, "west", federation.hub.public)
-    with BoardClient(
-        "https://exchange.example",
-        federation.tls.ca,
-        credential,
-        name="west",
-        hub_key=federation.hub.public,
-        state=MemoryChainState(),
-        deadline=10.0,
-    ) as west:
-        assert west.tasks() == ([], 0)
-    assert proxy.asked == ["CONNECT exchange.example:443 HTTP/1.1"]

@@ -46,11 +46,13 @@ class BoardClient(LinkClient):
         hub_key: bytes,
         state: ChainState,
         deadline: float = 120.0,
+        extra_ca: Path | None = None,
     ) -> None:
         """
         Args:
             url: ``https://host:port``.
-            ca_file: the only certificates that the exchange's may descend from.
+            ca_file: the authority that the exchange's certificate descends from.
+            extra_ca: authorities of a proxy that opens TLS; see :class:`Transport`.
             name: the silo's name, or ``hub``.
             hub_key: the hub's pinned public key, 32 bytes.
             deadline: seconds that one call may take in all, retries included.
@@ -58,7 +60,7 @@ class BoardClient(LinkClient):
         self.name = name
         self._hub_key = hub_key
         self._state = state
-        super().__init__(Transport(url, ca_file, credential, deadline=deadline))
+        super().__init__(Transport(url, ca_file, credential, deadline=deadline, extra_ca=extra_ca))
         # Chain hashes of what this object listed, so that it can go on from any of them.
         self._links: dict[tuple[str, int], bytes] = {}
 

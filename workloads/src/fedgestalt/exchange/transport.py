@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import random
 import ssl
 import time
@@ -18,6 +19,8 @@ from fedgestalt.exchange.tokens import Credential
 _FIRST_PAUSE: Final = 0.2
 _LONGEST_PAUSE: Final = 15.0
 _POLL_MARGIN: Final = 10.0
+EXTRA_CA_VARIABLE: Final = "FEDGESTALT_EXTRA_CA"
+"""Names a file of authorities that a site trusts besides the exchange's own: those of a proxy that opens TLS."""
 
 
 class Transport:
@@ -25,19 +28,32 @@ class Transport:
 
     Connection errors and 5xx answers are tried again with growing, jittered pauses: every request of this
     protocol may be repeated. A 4xx answer is final.
-    ``HTTPS_PROXY`` and ``NO_PROXY`` of the environment are honoured.
+    ``HTTPS_PROXY`` and ``NO_PROXY`` of the environment are honoured; loopback is never reached by a proxy.
     """
 
-    def __init__(self, url: str, ca_file: Path, credential: Credential, *, deadline: float) -> None:
-        """``deadline``: seconds that one call may take in all, waiting for the exchange included."""
+    def __init__(
+        self,
+        url: str,
+        ca_file: Path,
+        credential: Credential,
+        *,
+        deadline: float,
+        extra_ca: Path | None = None,
+    ) -> None:
+        """
+        Args:
+            ca_file: the exchange's own authority. The machine's other authorities are not trusted.
+            deadline: seconds that one call may take in all, waiting for the exchange included.
+            extra_ca: authorities of the site's proxy, if it opens TLS, in PEM form; None: the file that
+                ``FEDGESTALT_EXTRA_CA`` names, if it does. Such a proxy sees tokens and messages but cannot alter
+                what the hub and the silos signed.
+
+        Raises:
+            ExchangeError: not https, or a file that holds no certificates.
+        """
         if not url.startswith("https://"):
             raise ExchangeError(f"{url}: the exchange is reached by https only")
-        try:
-            context = ssl.create_default_context(cafile=str(ca_file))
-        except (OSError, ssl.SSLError) as error:
-            raise ExchangeError(
-                f"{ca_file}: not a certificate file in PEM form ({error}). Get the exchange's ca.pem."
-            ) from error
+        context = _trusting(ca_file, extra_ca)
         self._url = url.rstrip("/")
         self._credential = credential
         self._deadline = deadline
@@ -103,11 +119,16 @@ class Transport:
             )
         except httpx.TransportError as error:
             reason = str(error) or type(error).__name__
-            failure = UnreachableError(
-                f"{self._url}: no answer in time ({reason}). Check the network, HTTPS_PROXY and the CA file."
+            untrusted = _certificate_refused(error)
+            fix = (
+                "Check the CA file; if the site's proxy opens TLS, name its authority's file in "
+                f"{EXTRA_CA_VARIABLE}."
+                if untrusted
+                else "Check the network, HTTPS_PROXY and NO_PROXY."
             )
+            failure = UnreachableError(f"{self._url}: no answer in time ({reason}). {fix}")
             failure.__cause__ = error
-            return failure, _certificate_refused(error)
+            return failure, untrusted
         if response.status_code < 300:
             return response, True
         refusal = parse_problem(response)
@@ -119,6 +140,27 @@ class Transport:
         left = max(end - time.monotonic(), 1.0)
         read = min(left, poll + _POLL_MARGIN if poll else 30.0)
         return httpx.Timeout(connect=min(10.0, left), read=read, write=min(60.0, left), pool=left)
+
+
+def _trusting(ca_file: Path, extra_ca: Path | None) -> ssl.SSLContext:
+    """A client's TLS context that trusts these authorities and no others."""
+    try:
+        context = ssl.create_default_context(cafile=str(ca_file))
+    except (OSError, ssl.SSLError) as error:
+        raise ExchangeError(
+            f"{ca_file}: not a certificate file in PEM form ({error}). Get the exchange's ca.pem."
+        ) from error
+    named = os.environ.get(EXTRA_CA_VARIABLE, "")
+    extra = extra_ca or (Path(named) if named else None)
+    if extra is not None:
+        try:
+            context.load_verify_locations(cafile=str(extra))
+        except (OSError, ssl.SSLError) as error:
+            raise ExchangeError(
+                f"{extra}: not a certificate file in PEM form ({error}). {EXTRA_CA_VARIABLE} names the authorities "
+                "of a proxy that opens TLS; unset it where there is none."
+            ) from error
+    return context
 
 
 def _certificate_refused(error: BaseException) -> bool:

@@ -36,15 +36,24 @@ from fedgestalt.flake.rows import SiloRows
 class EpochClient:
     """One caller of one exchange's query service. Synchronous, safe for threads."""
 
-    def __init__(self, url: str, ca_file: Path, credential: Credential, *, deadline: float = 30.0) -> None:
+    def __init__(
+        self,
+        url: str,
+        ca_file: Path,
+        credential: Credential,
+        *,
+        deadline: float = 30.0,
+        extra_ca: Path | None = None,
+    ) -> None:
         """
         Args:
             url: ``https://host:port``.
-            ca_file: the only certificates that the exchange's may descend from.
+            ca_file: the authority that the exchange's certificate descends from.
+            extra_ca: authorities of a proxy that opens TLS; see :class:`Transport`.
             credential: the silo's identity or the hub's key; tokens of one round are refused.
             deadline: seconds that one call may take in all, retries included.
         """
-        self._transport = Transport(url, ca_file, credential, deadline=deadline)
+        self._transport = Transport(url, ca_file, credential, deadline=deadline, extra_ca=extra_ca)
 
     def __enter__(self) -> Self:
         return self
