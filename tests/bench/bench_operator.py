@@ -31,13 +31,15 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from tests.cluster.api_server import ApiServer, running
+from tests.cluster.api_server import ApiServer
+from tests.cluster.control_plane import running
 from tests.cluster.hub import Hub, round_document, running_hub
 
 ROOT = Path(__file__).parents[2]
 TARGETS = {"plan_seconds": 60, "rss_mib": 200, "idle_writes": 0, "restart_seconds": 20, "reaction_p95_s": 2}
 RESYNCS = 10
 RESYNC_SECONDS = 6.0
+QUIET_SECONDS = 5.0
 WRITES = ("POST", "PUT", "PATCH", "DELETE", "APPLY")
 
 
@@ -84,7 +86,7 @@ def measure(server: ApiServer, folder: Path, options: argparse.Namespace) -> dic
         figures["ratio_to_bare"] = round(figures["plan_seconds"] / figures["bare_seconds"], 2)
         say("plan_seconds", figures)
         figures["rss_mib_after_planning"] = rss_mib(hub)
-        settle(hub, options.rounds)
+        settle(hub)
         figures["idle_writes"] = idle_writes(hub)
         say("idle_writes", figures)
         figures["rss_mib"] = rss_mib(hub)
@@ -175,9 +177,17 @@ def enrolling(hub: Hub) -> int:
     return int(metrics.get('fedgestalt_operator_rounds{phase="Enrolling"}', 0))
 
 
-def settle(hub: Hub, rounds: int) -> None:
-    """Until the queue is empty: what the writes themselves set off is over."""
-    wait(lambda: hub.metrics()["fedgestalt_operator_queue_depth"] == 0, "an empty queue", 120)
+def settle(hub: Hub) -> None:
+    """Until what the writes themselves set off is over: the queue is empty, and the last Events are written."""
+    end, last, since = time.monotonic() + 600, -1.0, time.monotonic()
+    while time.monotonic() < end:
+        found = writes(hub.server)
+        if found != last or hub.metrics()["fedgestalt_operator_queue_depth"]:
+            last, since = found, time.monotonic()
+        if time.monotonic() - since > QUIET_SECONDS:
+            return
+        time.sleep(0.5)
+    raise TimeoutError("the operator does not come to rest within 600 s")
 
 
 def idle_writes(hub: Hub) -> int:

@@ -65,6 +65,13 @@ def main() -> None:
     "--workers", type=click.IntRange(1, 64), default=4, show_default=True, help="Threads that reconcile."
 )
 @click.option(
+    "--resync",
+    type=click.FloatRange(1.0),
+    default=300.0,
+    show_default=True,
+    help="Seconds between two looks at every round without news.",
+)
+@click.option(
     "--log-format",
     type=click.Choice([f.value for f in LogFormat]),
     default=LogFormat.JSON.value,

@@ -10,15 +10,18 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import kopf
+from kubernetes.client import Configuration
 
 from ..api.round import KIND, Phase
-from ..kube.errors import ClusterUnavailable, Conflict
-from ..kube.port import Document
+from ..kube.errors import ClusterError, ClusterUnavailable, Conflict
+from ..kube.port import Cluster, Document
 from ..plan.types import Decision, JobKind
 from ..telemetry.health import Health, Need
 from ..telemetry.metrics import Metrics, Outcome
 from ..telemetry.report import Reporter
 from ..telemetry.subject import Resource
+from ..watching.login import login_with
+from ..watching.settings import quiet_settings
 from .feed import Feed
 from .listener import Listener
 from .ports import ExchangeUnavailable, HubExchange
@@ -27,7 +30,7 @@ from .reconcile import RoundReconciler
 from .registry import SiloReconciler
 from .releases_status import ReleaseReconciler
 from .rounds import RoundIndex
-from .routes import SILOS, hub_routes, quiet_settings
+from .routes import SILOS, hub_routes
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +64,8 @@ class HubOperator:
         self,
         *,
         namespace: str,
+        cluster: Cluster,
+        load: Callable[[], Configuration],
         exchange: HubExchange,
         rounds: RoundReconciler,
         silos: SiloReconciler,
@@ -74,11 +79,13 @@ class HubOperator:
         """
         Args:
             namespace: the one that it serves.
+            load: reads where the API server is and who we are, for the watches.
             on_gone: told the uid of a round that was deleted.
             workers: threads that reconcile.
             resync: seconds between two looks at every round: a net under watches and feed, which carry the news.
         """
         self._namespace, self._every = namespace, resync
+        self._cluster, self._load = cluster, load
         self._rounds, self._silos, self._releases = rounds, silos, releases
         self._metrics, self._health, self._on_gone = metrics, health, on_gone
         self._index, self._queue = RoundIndex(), WorkQueue()
@@ -103,10 +110,7 @@ class HubOperator:
             on_event=self._watched,
         )
 
-        @kopf.on.login(registry=registry)
-        async def login(**kwargs: Any) -> Any:
-            return kopf.login_with_service_account(**kwargs) or kopf.login_with_kubeconfig(**kwargs)
-
+        login_with(registry, self._load)
         try:
             kopf.run(
                 registry=registry,
@@ -174,18 +178,32 @@ class HubOperator:
         self._on_gone(uid)
 
     def _resync(self) -> None:
-        """The clock's part: Silos every few seconds, everything once in a while."""
-        self._queue.add(SILOS)
-        self._health.met(Need.CACHES_LISTED)
-        due = time.monotonic() + self._every
-        while not self._stopped.wait(TICK):
-            if time.monotonic() >= due:
+        """The clock's part: Silos every few seconds, and once in a while everything, watched or not."""
+        due = 0.0
+        while not self._stopped.is_set():
+            self._queue.add(SILOS)
+            if time.monotonic() >= due and self._list_all():
                 due = time.monotonic() + self._every
-                self._everything_changed()
+                self._health.met(Need.CACHES_LISTED)
             self._show_depth()
             self._metrics.rounds({Phase(phase): n for phase, n in self._index.phases().items()})
             self._metrics.silos(self._silos.standings())
             self._health.resynced()
+            self._stopped.wait(TICK)
+
+    def _list_all(self) -> bool:
+        """Look at every object that there is: what a stalled watch kept from us is found here at the latest."""
+        self._rounds.silos.forget()
+        try:
+            for kind in (KIND, "Release"):
+                documents, _ = self._cluster.list(kind, self._namespace)
+                for document in documents:
+                    key = (kind, self._namespace, document["metadata"]["name"])
+                    self._queue.add(self._index.learn(document) if kind == KIND else key)
+        except ClusterError as error:
+            log.warning("resync: %s", error)
+            return False
+        return True
 
 
 def stop_on_signals(stop: Callable[[], None]) -> None:

@@ -102,7 +102,9 @@ class RoundReconciler:
             if fresh:
                 self._dropped[uid] = dropped | fresh
         self._tasks.show(round, observed.tasks)
-        self._show(document, round, answer)
+        if answer.requeue_after != NEWS:
+            # With a decision just made the next look follows at once, and its status is the one to write.
+            self._show(document, round, answer)
         if any(isinstance(action, DeleteRound) for action in answer.actions):
             self._delete(round)
         return answer

@@ -65,16 +65,3 @@ def hub_routes(
             queue.add(key)
 
     return registry
-
-
-def quiet_settings() -> kopf.OperatorSettings:
-    """kopf without what this operator does itself: no posting of events, no scanning, watches that end."""
-    settings = kopf.OperatorSettings()
-    settings.posting.enabled = False
-    settings.scanning.disabled = True
-    # A watch that hangs silently is kopf's best-known trouble in the field: let each end by itself, and look anew.
-    settings.watching.server_timeout = 300
-    settings.watching.client_timeout = 330
-    settings.watching.connect_timeout = 10
-    settings.networking.trust_env = True  # sites and hubs may reach their API server through a proxy
-    return settings

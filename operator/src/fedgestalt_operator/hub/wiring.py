@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +20,7 @@ from fedgestalt.exchange.tokens import JOB_LIFETIME, KeyCredential, Role
 from fedgestalt.secagg.messages import HUB
 
 from ..kube.api_server import ApiServerCluster
+from ..kube.connection import load_configuration
 from ..telemetry.events import EventRecorder
 from ..telemetry.health import Health, Need
 from ..telemetry.metrics import Metrics
@@ -140,6 +142,8 @@ def hub_operator(settings: HubSettings, cluster: ApiServerCluster) -> Iterator[H
 
         yield HubOperator(
             namespace=settings.namespace,
+            cluster=cluster,
+            load=partial(load_configuration, settings.kubeconfig, settings.context),
             exchange=exchange,
             rounds=rounds,
             silos=silos,
