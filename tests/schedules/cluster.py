@@ -18,7 +18,7 @@ KEPT = 40
 
 def copied(document: Document) -> Document:
     """A deep copy; of plain data, this is the fast way."""
-    copy: Document = pickle.loads(pickle.dumps(document, -1))  # noqa: S301  # of our own making
+    copy: Document = pickle.loads(pickle.dumps(document, -1))
     return copy
 
 
@@ -29,19 +29,33 @@ class SimCluster(MemoryCluster):
         super().__init__(now=now, new_uid=new_uid)
         self._strict = strict
         self.past: deque[tuple[float, int, dict[Key, Document]]] = deque(maxlen=KEPT)
+        self._frozen: dict[str, bytes] = {}
 
     @property
     def version(self) -> int:
         """Goes up with every write."""
         return self._version
 
+    def copy(self, stored: Document) -> Document:
+        """A copy of a stored object."""
+        version = stored["metadata"]["resourceVersion"]
+        frozen = self._frozen.get(version)
+        if frozen is None:
+            frozen = self._frozen[version] = pickle.dumps(stored, -1)
+        copy: Document = pickle.loads(frozen)
+        return copy
+
     def get(self, kind: str, namespace: str, name: str) -> Document:
         """See `Cluster.get`."""
-        return copied(self._find((kind, namespace, name)))
+        return self.copy(self._find((kind, namespace, name)))
 
     def all(self, kind: str) -> list[Document]:
         """Every object of a kind."""
-        return [copied(d) for (k, _, _), d in sorted(self._objects.items()) if k == kind]
+        return [self.copy(d) for (k, _, _), d in sorted(self._objects.items()) if k == kind]
+
+    def seen(self, kind: str) -> list[Document]:
+        """Every object of a kind, to be read only: not copied."""
+        return [d for (k, _, _), d in sorted(self._objects.items()) if k == kind]
 
     def patch_status(
         self, kind: str, namespace: str, name: str, status: Mapping[str, Any], version: str | None = None
@@ -53,8 +67,8 @@ class SimCluster(MemoryCluster):
         if version is not None and version != current["metadata"]["resourceVersion"]:
             raise Conflict(f"{kind} {name} has changed since it was read")
         if current.get("status") == status:
-            return copied(current)
-        fresh = copied(current)
+            return self.copy(current)
+        fresh = self.copy(current)
         fresh["status"] = copied(dict(status))
         return self._store((kind, namespace, name), fresh, EventType.MODIFIED)
 
@@ -64,7 +78,7 @@ class SimCluster(MemoryCluster):
     def _store(self, key: Key, document: Document, type: EventType) -> Document:
         self._objects[key] = document
         self._emit(document, type)
-        return copied(document)
+        return self.copy(document)
 
     def _emit(self, document: Document, type: EventType) -> None:
         """No events are kept: schedules decide by themselves when a watch tells the hub."""
@@ -73,7 +87,9 @@ class SimCluster(MemoryCluster):
             document["metadata"]["resourceVersion"] = str(self._version)
         self.past.append((self._now(), self._version, dict(self._objects)))
 
-    def as_it_was(self, oldest: float, not_before: int, choose: Callable[[int], int]) -> tuple[int, dict[Key, Document]]:
+    def as_it_was(
+        self, oldest: float, not_before: int, choose: Callable[[int], int]
+    ) -> tuple[int, dict[Key, Document]]:
         """Some state between then and now: (version, objects)."""
         eligible = [(v, o) for _, v, o in self.past if v >= not_before]
         # A state was current until the next one came.
@@ -116,7 +132,7 @@ class ClusterPort:
         def do() -> Document:
             objects, key = self._objects(), (kind, namespace, name)
             if key in objects:
-                return copied(objects[key])
+                return self._cluster.copy(objects[key])
             return self._cluster.get(kind, namespace, name)  # raises NotFound, or has it by now
 
         found: Document = self._call(do)
@@ -130,7 +146,7 @@ class ClusterPort:
 
         def do() -> tuple[list[Document], str]:
             found = [
-                copied(document)
+                self._cluster.copy(document)
                 for (k, ns, _), document in sorted(self._objects().items())
                 if (k, ns) == (kind, namespace) and wanted <= document["metadata"].get("labels", {}).items()
             ]
@@ -171,11 +187,11 @@ class ClusterPort:
         patched: Document = self._call(do, write=True)
         return patched
 
-    def delete(self, kind: str, namespace: str, name: str) -> None:
+    def delete(self, kind: str, namespace: str, name: str, uid: str | None = None) -> None:
         """See `Cluster.delete`."""
 
         def do() -> None:
             self._watcher.deleting(self._cluster.get(kind, namespace, name))
-            self._cluster.delete(kind, namespace, name)
+            self._cluster.delete(kind, namespace, name, uid)
 
         self._call(do, write=True)

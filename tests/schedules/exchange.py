@@ -26,7 +26,9 @@ class SimExchange(SlotIndex):
 
     adopting: BaseRelease | None = None
 
-    def __init__(self, round: FederationRound, silos: Sequence[str], clock: Callable[[], float], watcher: Any) -> None:
+    def __init__(
+        self, round: FederationRound, silos: Sequence[str], clock: Callable[[], float], watcher: Any
+    ) -> None:
         self.round, self._clock, self._watcher = round, clock, watcher
         self.entries: list[Entry] = []
         self.silos = {name: SiloState(None) for name in silos}
@@ -131,7 +133,7 @@ class SimExchange(SlotIndex):
                 signers=self.decisions("released")[0].body["signers"],
                 dataset=round.spec["dataset"],
                 synthetic=True,
-                evaluation=(Accuracy("all", "0.50"),) if manifest["evaluation"] else (),
+                evaluation=(Accuracy("frequent_all", "0.50"),) if manifest["evaluation"] else (),
             )
         return self.publications[digest]
 

@@ -16,7 +16,7 @@ class Crash(BaseException):
     """The process is dead: no handler of errors may see this."""
 
 
-class Violation(AssertionError):
+class Violation(AssertionError):  # noqa: N818
     """Something that must never happen did."""
 
 
@@ -24,13 +24,13 @@ class Violation(AssertionError):
 class Weather:
     """How bad a schedule is. `rate` is the probability of an error at each call."""
 
-    rng: random.Random
+    rng: random.Random = field(repr=False)
     rate: float = 0.0
     busy: float = 0.0
     """Probability that somebody else moves between two calls."""
     stale: float = 0.0
     """Probability that a read is answered from the past, at most `lag` seconds old."""
-    lag: float = 3.0
+    lag: float = 0.0
     exchange_away: bool = False
     cluster_away: bool = False
 

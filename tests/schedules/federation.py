@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import random
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -12,24 +11,25 @@ from typing import Any
 from fedgestalt_operator.api import API_VERSION
 from fedgestalt_operator.api.round import KIND, FederationRound, parse_round
 from fedgestalt_operator.api.task import TaskPhase
-from fedgestalt_operator.hub.ports import ExchangeUnavailable
+from fedgestalt_operator.hub.ports import ExchangeUnavailable, HubExchange
 from fedgestalt_operator.hub.reconcile import RoundReconciler
 from fedgestalt_operator.hub.vocabulary import vocabulary_document
 from fedgestalt_operator.kube.errors import ClusterError
 from fedgestalt_operator.kube.port import Cluster
-from fedgestalt_operator.hub.ports import HubExchange
 from fedgestalt_operator.plan.types import TaskState
 
 from ..plan.silos import UID, Silo, digest
 from .cluster import ClusterPort, SimCluster
 from .exchange import ExchangePort, SimExchange
 from .faults import Crash, Gate, Violation, Weather
-from .invariants import TERMINAL, Invariants
+from .invariants import Invariants
 from .jobs import JobController
 
 NAME, START = "demo", 1_000_000.0
 VOCABULARY = b'{"frequent": ["SYN:0000001"], "rare": ["SYN:0000002"]}'
 RESYNC = 300.0
+PATIENCE = 4.0
+"""Seconds after which a silo looks at what it does although the board has not changed."""
 Reconcilers = Callable[[Cluster, HubExchange, Callable[[], float]], RoundReconciler]
 
 
@@ -94,6 +94,7 @@ class Federation:
         self.exchange = SimExchange(self.round, names, lambda: self.now, self.invariants)
         self.jobs = JobController(self.cluster, self.exchange, rng, lambda: self.now)
         self.silos: dict[str, Silo] = self.exchange.agents()
+        self._looked: dict[str, tuple[int, float]] = {}
         self._seen = (-1, -1)
         self.hub = self.process()
 
@@ -162,8 +163,12 @@ class Federation:
         heard = exchange.silos[name].last_heard
         if heard is None or self.now - heard > 80.0:
             self.unwell[name] = self.now
-        before = exchange.revision
+        before, (seen, when) = exchange.revision, self._looked.get(name, (-1, 0.0))
+        if seen == before and self.now < when + PATIENCE:
+            exchange.silos[name] = replace(exchange.silos[name], last_heard=self.now)
+            return False  # it polls, and there is nothing new
         silo.act()
+        self._looked[name] = (exchange.revision, self.now)
         for task, state in list(exchange.tasks.items()):
             if state.phase is TaskPhase.PENDING and task.rsplit("-", 1)[0].endswith(f"-{name}"):
                 exchange.tasks[task] = TaskState(TaskPhase.RUNNING)
@@ -219,7 +224,12 @@ def round_document(shape: Shape, silos: list[str]) -> dict[str, Any]:
             "trainable": True,
             "batchSize": 16,
             "maxSteps": 80,
-            "optimizer": {"type": "AdamW", "learningRate": 0.001, "headLearningRate": 0.004, "weightDecay": 0.0005},
+            "optimizer": {
+                "type": "AdamW",
+                "learningRate": 0.001,
+                "headLearningRate": 0.004,
+                "weightDecay": 0.0005,
+            },
             "loss": {"type": "Softmax"},
         }
         for i in range(shape.members)
@@ -236,7 +246,11 @@ def round_document(shape: Shape, silos: list[str]) -> dict[str, Any]:
             "purpose": "DUO:0000006",
             "dataset": "rare-faces",
             "vocabulary": {"name": "syndromes", "digest": f"sha256:{hashlib.sha256(VOCABULARY).hexdigest()}"},
-            "training": {"members": [*trained, frozen], "communicationRounds": shape.rounds, "localEpochs": 1},
+            "training": {
+                "members": [*trained, frozen],
+                "communicationRounds": shape.rounds,
+                "localEpochs": 1,
+            },
             "quorum": {"minSilos": 3, "stragglerTimeout": shape.straggler},
             "deadlines": {"start": shape.start, "active": shape.active},
             "suspend": False,

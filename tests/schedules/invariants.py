@@ -1,4 +1,4 @@
-"""What must hold whenever the hub does something: checked before each decision, action and status, by other means than the planner's."""
+"""What must hold whenever the hub does something: checked before each decision, action and status, not by the planner."""
 
 from __future__ import annotations
 
@@ -64,29 +64,41 @@ class Invariants:
 
     def _enrolled(self, d: Decision, at: Any) -> None:
         board = self._world.exchange
-        must(set(board.roster(d.enrolment)) <= board.said("confirm", d.enrolment).keys(), "enrolled, not confirmed")
+        must(
+            set(board.roster(d.enrolment)) <= board.said("confirm", d.enrolment).keys(),
+            "enrolled, not confirmed",
+        )
 
     def _keyset(self, d: Decision, at: Any) -> None:
-        self._closed(d, at, "keys", self._world.exchange.roster(d.enrolment))
+        pinned = self._pinned(d)
+        self._closed(d, at, "keys", pinned or self._world.exchange.roster(d.enrolment))
 
     def _senders(self, d: Decision, at: Any) -> None:
         keyset = self._world.exchange.hub("keyset", *at)
         must(keyset, "senders without keyset")
-        self._closed(d, at, "shares", keyset.body["silos"], floor=keyset.received)
+        self._closed(d, at, "shares", self._pinned(d) or keyset.body["silos"], floor=keyset.received)
 
     def _survivors(self, d: Decision, at: Any) -> None:
         board, chosen = self._world.exchange, tuple(d.body["silos"])
         senders = board.hub("senders", *at)
         must(senders, "survivors without senders")
         masked = board.said("masked", *at)
-        must(all(masked[s].complete for s in chosen if s in masked), "a survivor whose upload is not complete")
-        earlier = [
-            x
-            for x in board.decisions("survivors")
-            if (x.enrolment, x.member, x.t) == (d.enrolment, d.member, d.t)
-        ]
-        must(all(tuple(x.body["silos"]) == chosen for x in earlier), f"a second survivor set for {d.member} t={d.t}")
-        self._closed(d, at, "masked", chosen if earlier else senders.body["silos"])
+        must(
+            all(masked[s].complete for s in chosen if s in masked), "a survivor whose upload is not complete"
+        )
+        pinned = self._pinned(d)
+        must(
+            pinned in (None, chosen), f"a second survivor set for {d.member} t={d.t}: {pinned}, then {chosen}"
+        )
+        self._closed(d, at, "masked", pinned or senders.body["silos"])
+
+    def _pinned(self, d: Decision) -> tuple[str, ...] | None:
+        """The survivor set that was decided for this (member, t) in an earlier try."""
+        same = (d.enrolment, d.member, d.t)
+        earlier = (
+            x for x in self._world.exchange.decisions("survivors") if (x.enrolment, x.member, x.t) == same
+        )
+        return next((tuple(x.body["silos"]) for x in earlier), None)
 
     def _rows_closed(self, d: Decision, at: Any) -> None:
         self._closed(d, at, "rows", self._world.exchange.roster(d.enrolment))
@@ -98,7 +110,9 @@ class Invariants:
 
     def _rankings(self, d: Decision, at: Any) -> None:
         found = {s: x.hex() for s, x in d.body["owners"].items()}
-        must(found in [r.get("owners") for r in self._world.jobs.results.values()], "rankings that no Job made")
+        must(
+            found in [r.get("owners") for r in self._world.jobs.results.values()], "rankings that no Job made"
+        )
 
     def _advance(self, d: Decision, at: Any) -> None:
         board = self._world.exchange
@@ -118,7 +132,9 @@ class Invariants:
 
     def _released(self, d: Decision, at: Any) -> None:
         board = self._world.exchange
-        signed = {s for s, x in board.said("sign", d.enrolment).items() if x.body["digest"] == d.body["digest"]}
+        signed = {
+            s for s, x in board.said("sign", d.enrolment).items() if x.body["digest"] == d.body["digest"]
+        }
         must(set(d.body["signers"]) <= signed and len(d.body["signers"]) >= 3, "released without signatures")
 
     def _failed(self, d: Decision, at: Any) -> None:
@@ -128,7 +144,9 @@ class Invariants:
             since, limit = board.hub("enrolled", board.enrolment), spec.active
             must(since, "the active deadline has passed before it ran")
         elif reason == "QuorumNotReached":
-            since = board.decisions("void")[-1] if board.decisions("void") else board.decisions("computation")[0]
+            since = (
+                board.decisions("void")[-1] if board.decisions("void") else board.decisions("computation")[0]
+            )
             limit = spec.start
         else:
             return
@@ -144,12 +162,14 @@ class Invariants:
                 total, begun = total + max(0.0, x.received - max(begun, since)), None
         return total + (self._world.now - max(begun, since) if begun is not None else 0.0)
 
-    def _closed(self, d: Decision, at: Any, kind: str, expected: Sequence[str], floor: float | None = None) -> None:
+    def _closed(
+        self, d: Decision, at: Any, kind: str, expected: Sequence[str], floor: float | None = None
+    ) -> None:
         """A set of silos is closed: with those only that sent, enough, and no other left out before its time."""
         world, board = self._world, self._world.exchange
         arrived = {s: e for s, e in board.said(kind, *at).items() if s in expected}
         chosen, roster = d.body["silos"], board.roster(d.enrolment)
-        must(set(chosen) <= arrived.keys(), f"{d.kind} names a silo that sent no {kind}")
+        must(set(chosen) <= arrived.keys(), f"{d.kind} names a silo that was not asked or sent no {kind}")
         must(len(chosen) >= max(3, 2 * len(roster) // 3 + 1), f"{d.kind} with too few silos: {chosen}")
         begun = min((e.received for e in arrived.values()), default=None)
         begun = begun if begun is not None else floor
@@ -160,7 +180,9 @@ class Invariants:
         for silo in set(expected) - set(chosen) - faulted:
             late = silo not in arrived or kind == "keys" or world.now - arrived[silo].received < SLACK
             if late and not world.was_away(silo, SLACK) and (silo not in arrived):
-                raise Violation(f"{d.kind} at {at} left {silo} out, which is there, before the straggler timeout")
+                raise Violation(
+                    f"{d.kind} at {at} left {silo} out, which is there, before the straggler timeout"
+                )
 
     # -------------------------------------------------------------- actions
 
@@ -187,12 +209,16 @@ class Invariants:
             must(board.hub("survivors", *at), f"Job {name} before the survivors were decided")
         else:
             match = _KERNEL.fullmatch(name)
-            must(match and board.hub("rows-closed", int(match["e"])), f"Job {name} before the rows were closed")
+            must(
+                match and board.hub("rows-closed", int(match["e"])), f"Job {name} before the rows were closed"
+            )
 
     def _later(self, name: str) -> bool:
         """Whether a restart after this one was made: the hub has seen this one's end then."""
         question, restart = name.rsplit("-", 1)
-        return any(n.startswith(f"{question}-") and int(n.rsplit("-", 1)[1]) > int(restart) for n in self.jobs)
+        return any(
+            n.startswith(f"{question}-") and int(n.rsplit("-", 1)[1]) > int(restart) for n in self.jobs
+        )
 
     def _outcome(self, name: str) -> Entry | None:
         board = self._world.exchange
@@ -215,7 +241,10 @@ class Invariants:
     def tasking(self, task: SiloTask) -> None:
         """A task is about to be given to a silo."""
         names = {d["metadata"]["name"] for d in self._world.cluster.all("SiloTask")}
-        must(task.metadata.name in names, f"task {task.metadata.name} given to a silo before its resource was there")
+        must(
+            task.metadata.name in names,
+            f"task {task.metadata.name} given to a silo before its resource was there",
+        )
         self._task(task.metadata.name)
 
     def deleting(self, document: Document) -> None:
@@ -234,7 +263,10 @@ class Invariants:
             return
         for x in board.entries:
             if x.kind in ("masked", "rows") and x.body["digest"].hex() in digests:
-                must(x.kind == "masked" and self._droppable(x), f"the {x.kind} of {x.sender} at t={x.t} is needed yet")
+                must(
+                    x.kind == "masked" and self._droppable(x),
+                    f"the {x.kind} of {x.sender} at t={x.t} is needed yet",
+                )
 
     def _droppable(self, x: Entry) -> bool:
         board, at = self._world.exchange, (x.enrolment, x.member, x.t, x.attempt)
@@ -242,7 +274,11 @@ class Invariants:
             return True
         survivors = board.hub("survivors", *at)
         confirmed = survivors and set(survivors.body["silos"]) <= board.said("model", *at).keys()
-        after = [y for y in board.entries if y.kind in ("advance", "skip") and (y.member, y.t) == (x.member, x.t + 1)]
+        after = [
+            y
+            for y in board.entries
+            if y.kind in ("advance", "skip") and (y.member, y.t) == (x.member, x.t + 1)
+        ]
         encoding = board.hub("stage", x.enrolment, "Encoding")
         return bool(board.hub("advance", *at) and (confirmed or after or encoding))
 
@@ -266,14 +302,11 @@ class Invariants:
             stands = board.decisions("released") if phase == "Succeeded" else board.decisions("failed")
             must(stands, f"the status says {phase} before that was decided")
             return
-        for wait in status["waitingFor"]:
+        for wait in status["waitingFor"] if not self._world.over else ():
             self._wait(wait)
 
     def _wait(self, wait: Mapping[str, Any]) -> None:
         board = self._world.exchange
-        if "until" not in wait:
-            resting = wait["who"] == "coordinator" or board.suspended or self._world.round.suspend
-            must(resting, f"a wait without an end: {wait}")
         if wait["what"].startswith("job "):
             name = wait["what"].split("(")[1].rstrip(")")
             must(name in self.jobs, f"the status says that {name} runs before it was created")
@@ -281,13 +314,27 @@ class Invariants:
             given = [n for n in board.tasks if n.rsplit("-", 1)[0].endswith(f"-{wait['who']}")]
             must(given, f"the status waits for {wait['who']}, which was given no task")
 
-    def settled(self, status: Mapping[str, Any], now: float) -> None:
-        """The hub is at rest: whatever it waits for ends in the future, or in a while that is too short to write."""
+    def settled(self, status: Mapping[str, Any], now: float, due: float) -> None:
+        """The hub is at rest until `due`: whatever it waits for is stated, ends, and is not slept through."""
         if status["phase"] in TERMINAL:
             return
         must(status["waitingFor"], f"no stated wait in {status['phase']}")
         for wait in status["waitingFor"]:
-            must("until" not in wait or seconds(wait["until"]) > now - 2.0, f"still waiting after its end: {wait}")
+            if "until" not in wait:
+                resting = self._world.exchange.suspended or wait["who"] == "coordinator"
+                must(resting, f"a wait without an end: {wait}")
+                continue
+            job = wait["what"].partition("(")[2].rstrip(")") if wait["what"].startswith("job ") else None
+            must(
+                job is None or job in self._world.jobs.running(),
+                f"the status waits for {job}, which does not run",
+            )
+            until = seconds(wait["until"])
+            must(until > now - 2.0, f"still waiting after its end: {wait}")
+            must(
+                due < until + 5.0 or due < now + 60.0,
+                f"nobody looks when this ends, but {due - until:.0f} s later: {wait}",
+            )
 
 
 def _coordinates(job: str) -> tuple[int, str, int, int] | None:

@@ -43,7 +43,7 @@ class JobController:
     def step(self) -> bool:
         """Bring every Job one step further; whether anything changed."""
         before = self.cluster.version
-        for job in self.cluster.all("Job"):
+        for job in self.cluster.seen("Job"):
             name, uid = job["metadata"]["name"], job["metadata"]["uid"]
             if uid not in self._fates:
                 fate = self.rng.choice(BAD) if self.rng.random() < self.bad else OK
@@ -58,14 +58,10 @@ class JobController:
                 self.cluster.delete("Job", "", name)
         return self.cluster.version != before
 
-    def due(self) -> float | None:
-        """When the next Job ends."""
-        running = [j for j in self.cluster.all("Job") if not j.get("status", {}).get("conditions")]
-        return min((self._fates[j["metadata"]["uid"]][1] for j in running if j["metadata"]["uid"] in self._fates), default=None)
-
     def running(self) -> list[str]:
         """Names of Jobs that are not over."""
-        return [j["metadata"]["name"] for j in self.cluster.all("Job") if not j.get("status", {}).get("conditions")]
+        jobs = self.cluster.seen("Job")
+        return [j["metadata"]["name"] for j in jobs if not j.get("status", {}).get("conditions")]
 
     def lose(self) -> None:
         """Somebody deletes a Job that runs, or a node takes the pod of one that is over with it."""
@@ -105,7 +101,9 @@ class JobController:
         e = int(env["enrolment"])
         if "try" not in env:
             closed = self.exchange.hub("rows-closed", e)
-            return None if closed is None else {"owners": {s: digest(s, e).hex() for s in closed.body["silos"]}}
+            return (
+                None if closed is None else {"owners": {s: digest(s, e).hex() for s in closed.body["silos"]}}
+            )
         at = (e, env["member"], int(env["t"]), int(env["try"]))
         survivors = self.exchange.hub("survivors", *at)
         if survivors is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from fedgestalt_operator.api.task import TaskPhase
 from fedgestalt_operator.plan.types import TaskState
@@ -29,7 +29,9 @@ class Outcome:
     calls: int = 0
 
 
-def play(seed: int, make: Reconcilers = reconciler, log: Callable[[str], None] = lambda line: None) -> Outcome:
+def play(
+    seed: int, make: Reconcilers = reconciler, log: Callable[[str], None] = lambda line: None
+) -> Outcome:
     """Play one schedule; what was violated is the outcome's `problem`."""
     schedule = Schedule(seed, make, log)
     try:
@@ -49,6 +51,7 @@ class Schedule:
         self.weather = Weather(rng, rate=rng.choice([0.0, 0.01, 0.03, 0.1]))
         self.weather.busy = rng.choice([0.0, 0.02, 0.1])
         self.weather.stale = rng.choice([0.0, 0.0, 0.1, 0.3])
+        self.weather.lag = rng.choice([1.0, 3.0, 8.0])
         shape = Shape(
             silos=rng.choice([3, 4, 4, 4, 4, 4, 5, 7]),
             members=rng.choice([0, 1, 1, 1, 2]),
@@ -84,7 +87,7 @@ class Schedule:
     def _step(self) -> None:
         world, rng = self.world, self.rng
         self._disturb()
-        moves = [*world.silos, "jobs", "hub", "hub"]
+        moves = [*world.silos, "jobs", "hub"]
         rng.shuffle(moves)
         moved = False
         for move in moves:
@@ -285,6 +288,7 @@ class Schedule:
                 world.exchange.complete(entry)
         begun = world.now
         bound = 6 * (world.shape.start + 4 * world.shape.straggler) + world.shape.active + 2000.0
+        idle = 0
         for _ in range(CALM_STEPS):
             if world.status.get("phase") in TERMINAL and world.hub.failures == 0 and not world.news():
                 return
@@ -298,13 +302,17 @@ class Schedule:
                 self.log(f"{world.now - 1e6:8.1f} hub {'done' if clean else 'failed'} {self._said(before)}")
                 if not clean:
                     raise Violation("the hub fails although nothing is wrong")
-                if world.hub.due > world.now + 0.1:
-                    world.invariants.settled(world.status, world.now)
-            if not moved:
-                wait = max(0.5, min(5.0, world.hub.due - world.now))
-                world.now += wait if world.exchange.revision and rng.random() < 0.5 else max(0.5, min(30.0, world.hub.due - world.now))
-            else:
-                world.now += 0.5
+                if world.hub.due > world.now:
+                    idle = 0
+                    world.invariants.settled(world.status, world.now, world.hub.due)
+                else:
+                    idle = 0 if self._said(before) else idle + 1
+                    _must(
+                        idle < 4,
+                        "the hub looks again and again, as if it decided something, and nothing comes of it",
+                    )
+            rest = max(0.5, world.hub.due - world.now)
+            world.now += 0.5 if moved else min(rest, rng.choice([1.0, 5.0, 30.0]))
             if world.now > begun + bound:
                 break
         raise Violation(f"not over {world.now - begun:.0f} s after all faults ceased: {world.status}")
@@ -330,12 +338,23 @@ class Schedule:
         released = world.exchange.decisions("released")
         names = [d["metadata"]["name"] for d in world.cluster.all("Release")]
         must(len(names) == len(released), f"{len(released)} releases were decided, resources: {names}")
+        world.restart()  # a process remembers what it wrote of SiloTasks
+        must(world.reconcile(), "the hub fails at a round that is over")
         shown = world.statuses()
+        over = {f"SiloTask {n}" for n, s in world.exchange.tasks.items() if s.phase in TERMINAL}
         world.wipe()
         world.restart()
         must(world.reconcile(), "the hub fails at a round that is over")
         again = world.statuses()
-        must(shown == again, f"the status is no projection: {_differing(shown, again)}")
+        # A SiloTask that was over stays over at the hub, even where a report that came too late undid it at the exchange.
+        frozen = {
+            k for k, s in shown.items() if k.startswith("SiloTask") and s.get("phase") in TERMINAL
+        } - over
+        differing = [k for k in shown if k not in frozen and shown[k] != again.get(k)]
+        must(
+            not differing,
+            "; ".join(f"status is no projection: {k}: {shown[k]}, then {again.get(k)}" for k in differing),
+        )
         must(len(world.exchange.entries) == decided, "a decision after the end")
 
     def _no_result_is_lost(self) -> None:
@@ -343,14 +362,12 @@ class Schedule:
         if world.exchange.decisions("failed"):
             return
         stand = {x.body["digest"].hex() for x in world.exchange.decisions("aggregate")}
-        owners = [{s: d.hex() for s, d in x.body["owners"].items()} for x in world.exchange.decisions("rankings")]
+        owners = [
+            {s: d.hex() for s, d in x.body["owners"].items()} for x in world.exchange.decisions("rankings")
+        ]
         for name, result in world.jobs.results.items():
             kept = result["digest"] in stand if "digest" in result else result["owners"] in owners
             _must(kept, f"the result of {name} is lost")
-
-
-def _differing(shown: dict[str, object], again: dict[str, object]) -> str:
-    return "; ".join(f"{k}: {shown[k]} became {again.get(k)}" for k in shown if shown[k] != again.get(k))
 
 
 def _must(holds: object, what: str) -> None:

@@ -1,0 +1,30 @@
+"""A short version of `make schedules`: whatever goes wrong in between, everything holds and every round ends with a reason."""
+
+from collections import Counter
+
+import pytest
+
+from .schedule import play
+
+SCHEDULES, BLOCKS = 144, 6
+
+
+@pytest.mark.parametrize("block", range(BLOCKS))
+def test_everything_holds_whatever_goes_wrong(block):
+    endings = Counter()
+    for seed in range(block * SCHEDULES // BLOCKS, (block + 1) * SCHEDULES // BLOCKS):
+        outcome = play(seed)
+        again = f"python -m tests.schedules.run --seed {seed} --verbose"
+        assert not outcome.problem, f"{outcome.problem}; once more: {again}"
+        endings[outcome.reason] += 1
+    assert endings["Released"] > SCHEDULES // BLOCKS // 3, f"the schedules are too wild: {endings}"
+    assert len(endings) > 1, f"the schedules are too tame: {endings}"
+
+
+def test_a_schedule_follows_from_its_seed_alone():
+    told: list[list[str]] = []
+    for _ in range(2):
+        told.append([])
+        play(11, log=told[-1].append)
+    assert told[0] == told[1]
+    assert len(told[0]) > 20
