@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -51,6 +53,11 @@ def main() -> None:
 @click.option("--probe-host", default="", help="Address of /livez, /readyz and /metrics; empty for all.")
 @click.option("--probe-port", type=click.IntRange(0, 65535), default=8080, show_default=True)
 @click.option(
+    "--board-port",
+    type=click.IntRange(0, 65535),
+    help="Serve boards over TLS for `kubectl fedgestalt replay`; absent: nowhere.",
+)
+@click.option(
     "--job-repository",
     default="fedgestalt-workload",
     show_default=True,
@@ -88,6 +95,7 @@ def hub(
     context: str | None,
     probe_host: str,
     probe_port: int,
+    board_port: int | None,
     job_repository: str,
     job_secret: str,
     job_exchange_url: str | None,
@@ -101,7 +109,6 @@ def hub(
     from fedgestalt.crypto.errors import CryptoError
 
     from .hub.act import JobTemplate
-    from .hub.operator import stop_on_signals
     from .hub.wiring import HubSettings, hub_operator
     from .kube.api_server import ApiServerCluster
     from .kube.served import HUB_KINDS, CrdsOutdatedError, check_served
@@ -118,6 +125,7 @@ def hub(
         kubeconfig=kubeconfig,
         context=context,
         probes=(probe_host, probe_port),
+        boards=None if board_port is None else (probe_host, board_port),
         job_url=job_exchange_url,
         template=JobTemplate(job_repository, job_secret, job_queue),
         workers=workers,
@@ -135,6 +143,92 @@ def hub(
         sys.exit(CRDS_LACKING)
     except (ClusterError, CryptoError, ProbeError, OSError, ValueError) as error:
         raise click.ClickException(str(error)) from error
+
+
+@main.command(epilog=EPILOG)
+@click.option("--namespace", required=True, help="Where SiloTasks, ParticipationGrants and Releases live.")
+@click.option("--silo", required=True, help="This hospital's name at the hub.")
+@click.option("--exchange-url", required=True, help="https://host:port of the hub's exchange.")
+@click.option(
+    "--exchange-ca",
+    type=_FILE,
+    required=True,
+    help="Certificates that the exchange's must descend from (PEM).",
+)
+@click.option(
+    "--hub-key",
+    required=True,
+    help="The hub's public key, 64 hexadecimal digits, as this site has pinned it.",
+)
+@click.option("--handover", type=_FOLDER, required=True, help="The folder that is shared with the agent.")
+@click.option("--kubeconfig", type=_FILE, help="Default: the pod's service account, or kubectl's order.")
+@click.option("--context", help="The kubeconfig's context.")
+@click.option("--probe-host", default="", help="Address of /livez, /readyz and /metrics; empty for all.")
+@click.option("--probe-port", type=click.IntRange(0, 65535), default=8080, show_default=True)
+@click.option(
+    "--log-format",
+    type=click.Choice([f.value for f in LogFormat]),
+    default=LogFormat.JSON.value,
+    show_default=True,
+)
+@click.option("--verbose", is_flag=True, help="Log what went wrong with tracebacks.")
+def site(
+    namespace: str,
+    silo: str,
+    exchange_url: str,
+    exchange_ca: Path,
+    hub_key: str,
+    handover: Path,
+    kubeconfig: Path | None,
+    context: str | None,
+    probe_host: str,
+    probe_port: int,
+    log_format: str,
+    verbose: bool,
+) -> None:
+    """A hospital: the link to the hub's exchange, SiloTasks and ParticipationGrants of one namespace. It holds no key."""
+    from .kube.api_server import ApiServerCluster
+    from .kube.served import SITE_KINDS, CrdsOutdatedError, check_served
+    from .site.wiring import SiteSettings, site_operator
+    from .telemetry.probes import ProbeError
+
+    configure(LogFormat(log_format), logging.DEBUG if verbose else logging.INFO)
+    catch_uncaught()
+    try:
+        key = bytes.fromhex(hub_key)
+    except ValueError:
+        key = b""
+    if len(key) != 32:
+        raise click.BadParameter(
+            "give the 64 hexadecimal digits of the hub's public key", param_hint="--hub-key"
+        )
+    settings = SiteSettings(
+        namespace=namespace,
+        silo=silo,
+        exchange_url=exchange_url,
+        exchange_ca=exchange_ca,
+        hub_key=key,
+        handover=handover,
+        probes=(probe_host, probe_port),
+        instance=os.environ.get("HOSTNAME", ""),
+    )
+    try:
+        cluster = ApiServerCluster(kubeconfig, context=context)
+        check_served(cluster, SITE_KINDS)
+        with site_operator(settings, cluster) as operator:
+            stop_on_signals(operator.stop)
+            operator.run()
+    except CrdsOutdatedError as error:
+        click.echo(str(error), err=True)
+        sys.exit(CRDS_LACKING)
+    except (ClusterError, ProbeError, OSError, ValueError) as error:
+        raise click.ClickException(str(error)) from error
+
+
+def stop_on_signals(stop: Callable[[], None]) -> None:
+    """End at SIGTERM and SIGINT."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop())
 
 
 if __name__ == "__main__":

@@ -11,8 +11,8 @@ import pytest
 from fedgestalt.secagg.schemas import SCHEMAS
 from fedgestalt_operator.kube.errors import ClusterUnavailable, Forbidden, NotServed
 from fedgestalt_operator.plan import Entry
+from fedgestalt_operator.plan.board_file import SHOWN, Withheld, export_board
 from fedgestalt_operator.plan.kinds import HUB
-from fedgestalt_operator.plugin.board_file import SHOWN, Withheld, export_board
 from fedgestalt_operator.plugin.board_read import BoardError, parse_board, read_board
 from fedgestalt_operator.plugin.ends import End
 from fedgestalt_operator.plugin.sources import HubSource

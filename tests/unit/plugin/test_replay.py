@@ -15,9 +15,9 @@ from click.testing import CliRunner, Result
 
 from fedgestalt_operator.api.round import Operation
 from fedgestalt_operator.plan import BaseRelease, Entry
+from fedgestalt_operator.plan.board_file import BoardRecord, export_board
 from fedgestalt_operator.plugin.access import Access
 from fedgestalt_operator.plugin.audit import Checked, audit
-from fedgestalt_operator.plugin.board_file import BoardRecord, export_board
 from fedgestalt_operator.plugin.board_read import parse_board
 from fedgestalt_operator.plugin.main import cli
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import signal
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -204,12 +203,6 @@ class HubOperator:
             log.warning("resync: %s", error)
             return False
         return True
-
-
-def stop_on_signals(stop: Callable[[], None]) -> None:
-    """End at SIGTERM and SIGINT."""
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop())
 
 
 def _outcome(error: Exception | None) -> Outcome:

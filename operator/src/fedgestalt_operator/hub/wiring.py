@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from fedgestalt import __version__
 from fedgestalt.crypto.keys import Identity
@@ -19,8 +19,10 @@ from fedgestalt.exchange.epochs.client import EpochClient
 from fedgestalt.exchange.tokens import JOB_LIFETIME, KeyCredential, Role
 from fedgestalt.secagg.messages import HUB
 
+from ..api.round import KIND
 from ..kube.api_server import ApiServerCluster
 from ..kube.connection import load_configuration
+from ..plan.board_file import export_board
 from ..telemetry.events import EventRecorder
 from ..telemetry.health import Health, Need
 from ..telemetry.metrics import Metrics
@@ -28,6 +30,7 @@ from ..telemetry.probes import ProbeServer
 from ..telemetry.report import Reporter
 from .access import JobAccess
 from .act import JobTemplate
+from .board_server import BoardServer
 from .exchange import RealExchange
 from .operator import TICK, HubOperator, Telemetry
 from .reconcile import RoundReconciler
@@ -54,6 +57,7 @@ class HubSettings:
         state: folder for releases and for how far each board was seen; durable.
         kubeconfig, context: None: in-cluster, or kubectl's order.
         probes: host and port of probes and metrics.
+        boards: host and port at which boards are served for replays; None: nowhere.
         job_url: how Jobs reach the exchange, if otherwise than the operator.
         resync: seconds between two looks at every round without news.
     """
@@ -66,6 +70,7 @@ class HubSettings:
     kubeconfig: Path | None = None
     context: str | None = None
     probes: tuple[str, int] = ("", 8080)
+    boards: tuple[str, int] | None = None
     job_url: str | None = None
     template: JobTemplate = field(default_factory=JobTemplate)
     workers: int = 4
@@ -135,6 +140,20 @@ def hub_operator(settings: HubSettings, cluster: ApiServerCluster) -> Iterator[H
             open_tasks=rounds.open_tasks,
             listener=listener,
         )
+
+        def export(uid: str) -> dict[str, Any] | None:
+            documents, _ = cluster.list(KIND, settings.namespace)
+            document = next((d for d in documents if d["metadata"]["uid"] == uid), None)
+            if document is None:
+                return None
+            spec = document["spec"]
+            return export_board(
+                document, exchange.entries(uid), exchange.computation(uid), exchange.base(spec)
+            )
+
+        if settings.boards is not None:
+            host, port = settings.boards
+            stack.enter_context(BoardServer(export, host=host, port=port, folder=settings.state / "tls"))
 
         def forget(uid: str) -> None:
             access.forget(uid)

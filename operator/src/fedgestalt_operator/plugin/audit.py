@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from ..plan.board_file import BoardRecord, plain
 from ..plan.kinds import HUB
 from ..plan.types import Entry, Plan
-from .board_file import BoardRecord, plain
 from .facts import CLOCKS, Facts, Need, plan_with
 from .hypotheses import hypotheses, quiet, required
 

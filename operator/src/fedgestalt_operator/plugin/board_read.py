@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from ..api.round import parse_round
+from ..plan.board_file import FORMAT, HEX, VERSION, WITHHELD, BoardRecord, Withheld
 from ..plan.types import BaseRelease, Entry
-from .board_file import FORMAT, HEX, VERSION, WITHHELD, BoardRecord, Withheld
 
 MAX_BYTES: Final = 256 << 20
 

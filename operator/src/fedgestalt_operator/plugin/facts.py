@@ -17,11 +17,11 @@ from ..api.round import MANAGED_BY, Deadlines, FederationRound
 from ..api.task import TaskKind, TaskPhase
 from ..plan import plan
 from ..plan.board import Board
+from ..plan.board_file import BoardRecord
 from ..plan.deadlines import LOST_AFTER
 from ..plan.kinds import HUB, Kind
 from ..plan.names import task_name
 from ..plan.types import BaseRelease, Entry, JobPhase, JobState, Observed, Plan, SiloState, TaskState
-from .board_file import BoardRecord
 
 CLOCKS: Final = 1.0
 """Seconds by which the hub's clock and the exchange's may differ in a replay."""

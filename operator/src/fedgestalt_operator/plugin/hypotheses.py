@@ -9,11 +9,11 @@ from typing import Final
 
 from ..api.reasons import FaultReason, RetryReason, RoundReason, VoidReason
 from ..plan.attempts import MAX_RESTARTS, MAX_TRIES
+from ..plan.board_file import BoardRecord, plain
 from ..plan.deadlines import LOST_AFTER
 from ..plan.kinds import RESUMED, SUSPENDED, Kind
 from ..plan.names import aggregate_name, kernel_name
 from ..plan.types import Entry, JobPhase, JobState, Plan
-from .board_file import BoardRecord, plain
 from .facts import Facts, last_heard, silent_or_barred
 from .reasons import LINK_LOST, NOT_ACCEPTED
 

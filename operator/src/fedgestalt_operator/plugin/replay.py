@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from ..api.conditions import seconds
 from ..api.task import TaskPhase
+from ..plan.board_file import BoardRecord
 from ..plan.kinds import HUB
 from ..plan.types import CreateJob, DropBlobs, EnsureTask, JobPhase, JobState, Plan, TaskState
 from .audit import Checked, audit, check
-from .board_file import BoardRecord
 from .columns import columns
 from .ends import End, Exit
 from .facts import Facts, plan_with

@@ -10,7 +10,7 @@ from typing import Any, Final, Protocol
 from ..api.round import KIND
 from ..kube.errors import ClusterError, Forbidden, NotFound, NotServed
 from ..kube.port import Cluster
-from .board_file import BoardRecord
+from ..plan.board_file import BoardRecord
 from .board_read import BoardError, parse_board, read_board
 from .ends import End, Exit
 from .follow import read_round

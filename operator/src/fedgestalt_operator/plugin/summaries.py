@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from ..plan.board_file import Withheld
 from ..plan.types import (
     Action,
     CreateJob,
@@ -16,7 +17,6 @@ from ..plan.types import (
     Entry,
     PublishRelease,
 )
-from .board_file import Withheld
 from .times import moment
 
 _NAMES: Final = 6

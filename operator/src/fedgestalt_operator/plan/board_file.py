@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ..api.round import FederationRound
-from ..plan.kinds import HUB, Kind
-from ..plan.types import BaseRelease, Entry
+from .kinds import HUB, Kind
+from .types import BaseRelease, Entry
 
 FORMAT: Final = "fedgestalt-board"
 VERSION: Final = 1
