@@ -236,6 +236,16 @@ def test_small_blobs_count_against_the_quota_and_outlive_a_restart(tmp_path: Pat
     storage.close()
 
 
+def test_of_a_small_blob_that_was_deleted_nothing_stays_in_the_files(tmp_path: Path) -> None:
+    storage = EmbeddedStorage(tmp_path, Limits(reserve_bytes=0))
+    data = b"masked and gone " * 2000
+    storage.put_blob("r1", digest_of(data), "silo.west", data)
+    storage.delete_blob("r1", digest_of(data))
+    storage.close()
+    for path in tmp_path.rglob("*"):
+        assert not path.is_file() or b"masked and gone" not in path.read_bytes()
+
+
 def test_chunks_have_a_limit(storage: BoardStorage) -> None:
     with refusal(Code.TOO_LARGE):
         storage.write_chunk("r1", digest_of(b""), "a", 0, bytes((1 << 20) + 1))

@@ -45,8 +45,8 @@ class Transport:
             ca_file: the exchange's own authority. The machine's other authorities are not trusted.
             deadline: seconds that one call may take in all, waiting for the exchange included.
             extra_ca: authorities of the site's proxy, if it opens TLS, in PEM form; None: the file that
-                ``FEDGESTALT_EXTRA_CA`` names, if it does. Such a proxy sees tokens and messages but cannot alter
-                what the hub and the silos signed.
+                ``FEDGESTALT_EXTRA_CA`` names, if it does. Such a proxy sees tokens and messages, and
+                cannot alter what the hub and the silos signed.
 
         Raises:
             ExchangeError: not https, or a file that holds no certificates.

@@ -98,6 +98,8 @@ class Database:
         self._writer = self._connect(path)
         self._writer.execute("PRAGMA journal_mode=WAL")
         self._writer.execute("PRAGMA synchronous=FULL")
+        # What the hub deletes after its use shall not stay readable in free pages.
+        self._writer.execute("PRAGMA secure_delete=ON")
         found = self._writer.execute("PRAGMA user_version").fetchone()[0]
         if found not in (0, _FORMAT, *_UPGRADES):
             raise ExchangeError(

@@ -11,7 +11,6 @@ import hashlib
 import os
 import shutil
 import threading
-from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,15 +29,13 @@ class BlobFiles:
     def __init__(self, directory: Path, limits: Limits) -> None:
         self._directory = private_directory(directory)
         self._limits = limits
-        self._locks: defaultdict[tuple[str, str, str], threading.Lock] = defaultdict(threading.Lock)
-        self._guard = threading.Lock()
+        # A fixed number, shared by chance: one for each upload would stay for ever.
+        self._locks = [threading.Lock() for _ in range(256)]
 
     @contextmanager
     def lock(self, round_uid: str, digest: str, owner: str) -> Iterator[None]:
         """One writer at a time for one upload."""
-        with self._guard:
-            lock = self._locks[round_uid, digest, owner]
-        with lock:
+        with self._locks[hash((round_uid, digest, owner)) % len(self._locks)]:
             yield
 
     def require_room(self, size: int) -> None:
