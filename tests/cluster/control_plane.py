@@ -7,6 +7,7 @@ a pod to end writes its status.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -30,6 +31,15 @@ _CONTROLLERS: Final = (
     "serviceaccount-controller",
     "ttl-after-finished-controller",
 )
+
+
+AUDIT_LOG: Final = "audit.log"
+AUDIT_POLICY: Final = {
+    "apiVersion": "audit.k8s.io/v1",
+    "kind": "Policy",
+    "omitStages": ["RequestReceived"],
+    "rules": [{"level": "Metadata", "userGroups": ["system:serviceaccounts"]}, {"level": "None"}],
+}
 
 
 @contextmanager
@@ -76,6 +86,8 @@ def _start(assets: Path, folder: Path, controllers: bool, stack: ExitStack) -> A
     with httpx.Client(base_url=etcd_url, timeout=5, trust_env=False) as probe:
         etcd.wait_until(lambda: _answers(probe, "/health"), "/health")
 
+    policy = folder / "audit-policy.json"
+    policy.write_text(json.dumps(AUDIT_POLICY))
     port = free_port()
     apiserver = start(
         "kube-apiserver",
@@ -92,6 +104,10 @@ def _start(assets: Path, folder: Path, controllers: bool, stack: ExitStack) -> A
         "--service-account-issuer=https://kubernetes.default.svc",
         "--service-cluster-ip-range=10.0.0.0/24",
         "--authorization-mode=RBAC",
+        # Who asked for what, and whether it was allowed: what rights are used is read from here.
+        f"--audit-policy-file={policy}",
+        f"--audit-log-path={folder / AUDIT_LOG}",
+        "--audit-log-mode=blocking-strict",
         # Without controllers nobody makes the default service account that it asks of every pod.
         *([] if controllers else ["--disable-admission-plugins=ServiceAccount"]),
     )

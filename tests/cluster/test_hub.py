@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -98,7 +99,7 @@ def test_an_operator_that_was_killed_goes_on_and_does_nothing_twice(hub: Hub) ->
     hub.wait_for("federationrounds", "while-away", lambda d: phase(d) == "Enrolling")
     assert {t["metadata"]["name"]: t["metadata"]["uid"] for t in tasks_of(hub, uid)} == before
     with hub.hub_client() as client:
-        decisions = [e for e in client.entries(uid, 0)]
+        decisions = client.entries(uid, 0)
     assert len(decisions) == 1, "one computation, decided once"
 
 
@@ -135,6 +136,28 @@ def test_a_round_that_another_controller_manages_is_left_alone(hub: Hub) -> None
     hub.create(document)
     enrolling(hub, "after-elsewhere")
     assert "status" not in hub.get("federationrounds", "elsewhere")
+
+
+def test_a_round_that_is_over_goes_after_its_time_to_live_and_so_do_its_tasks(hub: Hub) -> None:
+    uid = enrolling(hub, "short", deadlines={"start": 2, "active": 86400}, ttlAfterFinished=0)["metadata"][
+        "uid"
+    ]
+
+    def tasks() -> list[str]:
+        with hub.hub_client() as client:
+            return [task.name for task in client.round_tasks(uid)]
+
+    assert wait_until(lambda: "short" not in [d["metadata"]["name"] for d in hub.list("federationrounds")])
+    assert wait_until(lambda: not tasks()), "the exchange gives the silos a deleted round's tasks"
+
+
+def wait_until(ready: Any, seconds: float = 60) -> bool:
+    end = time.monotonic() + seconds
+    while not ready():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.2)
+    return True
 
 
 def test_a_revoked_silo_is_refused_at_its_next_request(hub: Hub) -> None:

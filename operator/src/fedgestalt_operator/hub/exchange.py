@@ -17,7 +17,7 @@ from fedgestalt.exchange.link import NewTask
 from fedgestalt.exchange.tokens import JOB_LIFETIME, Role, mint
 from fedgestalt.secagg.messages import HUB, Kind, Slot, sign
 
-from ..api.release import Accuracy, Release, release_of
+from ..api.release import Accuracy, Release, release_document, release_of
 from ..api.round import FederationRound
 from ..api.task import SiloTask, TaskPhase, task_document
 from ..plan.release_status import EpochState
@@ -151,7 +151,7 @@ class RealExchange:
         board = self._boards.read(uid)
         manifest = self._releases.publish(uid, digest, board.messages, vocabulary)
         released = next(e for e in board.entries if e.kind == Kind.RELEASED)
-        return release_of(
+        release = release_of(
             manifest,
             digest=digest,
             signers=released.body["signers"],
@@ -159,6 +159,8 @@ class RealExchange:
             synthetic=is_synthetic(vocabulary),
             evaluation=self._evaluation(board.entries, manifest),
         )
+        self._client.put_release(release.metadata.name, release_document(release)["spec"])
+        return release
 
     def _evaluation(self, entries: Sequence[Entry], manifest: Mapping[str, Any]) -> tuple[Accuracy, ...]:
         stated = manifest.get("evaluation")
@@ -173,8 +175,10 @@ class RealExchange:
         """See `HubExchange.epoch`."""
         return self._releases.epoch(epoch)
 
+    @_mapped
     def forget(self, round_uid: str) -> None:
-        """The round is gone: free what is remembered of it."""
+        """The round is gone: take its tasks back, and free what is remembered of it. Its board stays."""
+        self._client.delete_round_tasks(round_uid)
         self._boards.forget(round_uid)
 
     def job_token(self, round_uid: str) -> str:

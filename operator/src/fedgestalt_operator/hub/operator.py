@@ -34,6 +34,8 @@ from .routes import SILOS, hub_routes
 log = logging.getLogger(__name__)
 
 TICK: Final = 5.0
+GONE: Final = "Gone"
+"""Kind of the keys, by uid, of rounds that were deleted: what is left of them elsewhere is cleared by a worker."""
 GRACE: Final = 20.0
 
 
@@ -133,6 +135,10 @@ class HubOperator:
 
     def _work(self, key: Key) -> float | None:
         kind, namespace, name = key
+        if kind == GONE:
+            self._rounds.forget(name)
+            self._on_gone(name)
+            return None
         if kind == KIND:
             return self._rounds.reconcile(namespace, name)
         if kind == SILOS[0]:
@@ -141,7 +147,7 @@ class HubOperator:
 
     def _done(self, key: Key, waited: float, took: float, error: Exception | None) -> None:
         self._metrics.queue_waited(waited)
-        self._metrics.reconciled(Resource(key[0]), _outcome(error), took)
+        self._metrics.reconciled(Resource(KIND if key[0] == GONE else key[0]), _outcome(error), took)
         self._health.progressed()
         self._show_depth()
 
@@ -173,8 +179,7 @@ class HubOperator:
         self._metrics.watched(Resource(kind))
 
     def _gone(self, uid: str) -> None:
-        self._rounds.forget(uid)
-        self._on_gone(uid)
+        self._queue.add((GONE, "", uid))
 
     def _resync(self) -> None:
         """The clock's part: Silos every few seconds, and once in a while everything, watched or not."""
