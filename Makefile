@@ -8,7 +8,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 EXTRAS ?= train,serve,operator,dev
 
-.PHONY: help setup demo evaluate-demo test test-slow cluster-test lint format clean chaos
+.PHONY: help setup demo evaluate-demo test test-slow cluster-test lint format clean chaos schedules
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -36,6 +36,9 @@ cluster-test: setup ## Against a real Kubernetes API server; builds one with Go 
 
 chaos: setup ## 100 random kills over several rounds (about 8 minutes); the seed is printed
 	$(BIN)/python tests/chaos/run_chaos.py $(or $(KILLS),100) $(ARGS)
+
+schedules: setup ## 10,000 random schedules of faults around the hub's reconciler; again: ARGS="--seed N --verbose"
+	$(BIN)/python -m tests.schedules.run $(or $(COUNT),10000) $(ARGS)
 
 lint: setup ## ruff, mypy --strict, import layers
 	$(BIN)/ruff check .

@@ -33,9 +33,11 @@ class Weather:
     lag: float = 0.0
     exchange_away: bool = False
     cluster_away: bool = False
+    calm: bool = False
 
     def clear(self) -> None:
         """All faults cease."""
+        self.calm = True
         self.rate = self.busy = self.stale = 0.0
         self.exchange_away = self.cluster_away = False
 
