@@ -69,7 +69,7 @@ def main() -> None:
 @click.option("--job-exchange-url", help="How Jobs reach the exchange, if otherwise than the operator.")
 @click.option("--job-queue", default="", help="Kueue LocalQueue of the hub's Jobs.")
 @click.option(
-    "--workers", type=click.IntRange(1, 64), default=4, show_default=True, help="Threads that reconcile."
+    "--workers", type=click.IntRange(1, 64), default=12, show_default=True, help="Threads that reconcile."
 )
 @click.option(
     "--resync",

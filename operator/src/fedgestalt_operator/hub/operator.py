@@ -74,7 +74,7 @@ class HubOperator:
         metrics: Metrics,
         health: Health,
         on_gone: Callable[[str], None] = lambda _: None,
-        workers: int = 4,
+        workers: int = 12,
         resync: float = 300.0,
     ) -> None:
         """

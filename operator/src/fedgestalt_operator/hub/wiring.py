@@ -73,7 +73,7 @@ class HubSettings:
     boards: tuple[str, int] | None = None
     job_url: str | None = None
     template: JobTemplate = field(default_factory=JobTemplate)
-    workers: int = 4
+    workers: int = 12
     resync: float = 300.0
     instance: str = ""
 

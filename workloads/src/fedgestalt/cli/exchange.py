@@ -13,7 +13,7 @@ import click
 from fedgestalt.crypto.errors import CryptoError
 from fedgestalt.crypto.keys import Identity
 from fedgestalt.exchange.errors import ExchangeError, RefusedError
-from fedgestalt.exchange.registry import Registry
+from fedgestalt.exchange.registry import Registry, write_registry
 from fedgestalt.exchange.storage import EmbeddedStorage
 from fedgestalt.exchange.tls import make_tls
 from fedgestalt.files import write_atomic
@@ -43,7 +43,10 @@ def command() -> None:
 @click.option("--tls-cert", type=_FILE, required=True, help="The server's certificate (PEM).")
 @click.option("--tls-key", type=_FILE, required=True, help="The certificate's key (PEM).")
 @click.option(
-    "--silos", type=_FILE, required=True, help="Registered silos (JSON); read again when it changes."
+    "--silos",
+    type=click.Path(dir_okay=False, path_type=Path),
+    required=True,
+    help="Registered silos (JSON); read again when it changes. If absent it begins empty, for the operator to fill.",
 )
 @click.option(
     "--ready-file",
@@ -76,6 +79,8 @@ def serve(
 
     try:
         key = Identity.load(hub_key)
+        if not silos.exists():
+            write_registry(silos, {})
         Registry(silos).silos()
         storage = EmbeddedStorage(directory)
         epochs = EpochStore(directory / "epochs")
