@@ -98,3 +98,41 @@ def test_workers_do_all_keys_and_end_when_the_queue_closes() -> None:
     while len(outcomes) < 3 and time.monotonic() < until:
         time.sleep(0.01)
     assert sorted(type(o).__name__ for o in outcomes) == ["NoneType", "NoneType", "RuntimeError"]
+
+
+def test_patience_ends_nowhere_even_after_thousands_of_failures() -> None:
+    queue = WorkQueue(Clock())
+    assert {queue.failed(A) for _ in range(3000)} >= {LONGEST_RETRY}
+
+
+def test_wishes_that_others_overtook_do_not_pile_up() -> None:
+    clock = Clock()
+    queue = WorkQueue(clock)
+    for _ in range(1000):
+        queue.add(A)
+        taken(queue)
+        queue.done(A, 1e6)
+    assert len(queue._heap) < 200
+    clock.now = 1e6
+    assert taken(queue) == A
+
+
+def test_a_listener_that_fails_costs_no_worker() -> None:
+    queue, seen, both = WorkQueue(), list[str](), threading.Event()
+
+    def work(key: tuple[str, str, str]) -> float | None:
+        seen.append(key[2])
+        if len(seen) == 2:
+            both.set()
+        return None
+
+    def listen(*_: object) -> None:
+        raise RuntimeError("of no use")
+
+    workers = Workers(queue, work, threads=1, on_done=listen)
+    workers.start()
+    queue.add(A)
+    queue.add(B)
+    assert both.wait(20)
+    queue.close()
+    workers.join(5)

@@ -135,7 +135,13 @@ class Executor:
             self.on_job(action.kind)
 
     def _publish(self, round: FederationRound, digest: str, base: BaseRelease | None) -> None:
-        release = self.exchange.publish(round, digest, self.vocabulary(round, base))
+        try:
+            vocabulary = self.vocabulary(round, base)
+        except NotFound:
+            vocabulary = (
+                b""  # somebody deleted it since: the exchange takes the one that the round began with
+            )
+        release = self.exchange.publish(round, digest, vocabulary)
         labels = round_labels(round.metadata.name, round.metadata.uid)
         metadata = replace(release.metadata, namespace=round.metadata.namespace, labels=labels)
         # No owner: a release outlives its round.

@@ -51,8 +51,10 @@ class Boards:
                 board.fresh = False
                 return board
             board.fresh = wait > 0.0
+            # All of a batch first: the view has moved on, and what is not taken here would be lost to us.
             for listed in board.view.refresh(wait):
-                self._take(uid, board, listed)
+                self._take(board, listed)
+            self._read_computation(uid, board)
         self._forget_old()
         return board
 
@@ -61,7 +63,7 @@ class Boards:
         with self._lock:
             return self._boards.get(uid)
 
-    def _take(self, uid: str, board: Board, listed: Listed) -> None:
+    def _take(self, board: Board, listed: Listed) -> None:
         message = Message.decode(listed.message)
         entry = _entry(listed, message)
         if listed.seq <= len(board.entries):
@@ -69,8 +71,14 @@ class Boards:
         else:
             board.entries.append(entry)
             board.messages.append(message)
-        if message.slot.kind is Kind.COMPUTATION and board.computation is None and listed.complete:
-            board.computation = json.loads(self._client.download(uid, message.blobs[0]))
+
+    def _read_computation(self, uid: str, board: Board) -> None:
+        """What is on the board is of no use without it: an exchange that keeps it from us is away for this round."""
+        if board.computation is not None or not board.messages:
+            return
+        first = board.messages[0]
+        if first.slot.kind is Kind.COMPUTATION and board.entries[0].complete:
+            board.computation = json.loads(self._client.download(uid, first.blobs[0]))
 
     def _forget_old(self) -> None:
         with self._lock:

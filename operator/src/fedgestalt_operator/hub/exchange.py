@@ -12,7 +12,7 @@ from typing import Any, ParamSpec, TypeVar
 from fedgestalt.crypto.keys import Identity
 from fedgestalt.exchange.client import BoardClient
 from fedgestalt.exchange.epochs.client import EpochClient
-from fedgestalt.exchange.errors import BoardFullError, SlotTakenError, UnreachableError
+from fedgestalt.exchange.errors import BoardRewoundError, ExchangeError, SlotTakenError, TaskTakenError
 from fedgestalt.exchange.link import NewTask
 from fedgestalt.exchange.tokens import JOB_LIFETIME, Role, mint
 from fedgestalt.secagg.messages import HUB, Kind, Slot, sign
@@ -39,7 +39,10 @@ def _mapped(call: Callable[P, T]) -> Callable[P, T]:
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> T:
         try:
             return call(*args, **kwargs)
-        except (UnreachableError, BoardFullError) as error:
+        except (BoardRewoundError, TaskTakenError):
+            raise  # no wait mends these
+        except ExchangeError as error:
+            # Away, full, behind a proxy that answers for it, of another clock: nothing is known, and it may pass.
             raise ExchangeUnavailable(str(error)) from error
 
     return wrapped
@@ -48,17 +51,26 @@ def _mapped(call: Callable[P, T]) -> Callable[P, T]:
 class RealExchange:
     """See `ports.HubExchange`."""
 
-    def __init__(self, client: BoardClient, epochs: EpochClient, key: Identity, releases: Path) -> None:
+    def __init__(
+        self,
+        client: BoardClient,
+        epochs: EpochClient,
+        key: Identity,
+        releases: Path,
+        *,
+        looks: EpochClient | None = None,
+    ) -> None:
         """
         Args:
             client: the hub's client.
             epochs: the hub's client of the query service.
             key: signs decisions; the sites have pinned its public half.
             releases: the folder in which releases are kept.
+            looks: for questions that must not take as long as a publication; None: `epochs`.
         """
         self._client, self._key = client, key
         self._boards = Boards(client)
-        self._releases = HubReleases(releases, client, epochs)
+        self._releases = HubReleases(releases, client, epochs, looks or epochs)
 
     @_mapped
     def entries(self, round_uid: str) -> tuple[Entry, ...]:
@@ -149,6 +161,8 @@ class RealExchange:
         """See `HubExchange.publish`."""
         uid = round.metadata.uid
         board = self._boards.read(uid)
+        if not vocabulary:  # its ConfigMap is gone; what the round began with lies beside the computation
+            vocabulary = self._client.download(uid, board.messages[0].blobs[1])
         manifest = self._releases.publish(uid, digest, board.messages, vocabulary)
         released = next(e for e in board.entries if e.kind == Kind.RELEASED)
         release = release_of(
@@ -190,10 +204,13 @@ class RealExchange:
 
 
 def _state(status: Mapping[str, Any]) -> TaskState:
-    """What a site says of a task; what it leaves open is as if it had not begun."""
-    return TaskState(
-        TaskPhase(status.get("phase", TaskPhase.PENDING)),
-        str(status.get("reason", "")),
-        float(status.get("fraction", 0.0)),
-        str(status.get("message", "")),
-    )
+    """What a site says of a task. It is a stranger's JSON: what makes no sense must not stop the others' round."""
+    try:
+        phase = TaskPhase(status.get("phase", TaskPhase.PENDING))
+        fraction = float(status.get("fraction", 0.0))
+    except (ValueError, TypeError):
+        return TaskState(TaskPhase.PENDING, "StatusInvalid", message="the site's report cannot be read")
+    reason, message = str(status.get("reason", ""))[:64], str(status.get("message", ""))[:1024]
+    if not 0.0 <= fraction <= 1.0:  # not a number, too
+        fraction = 0.0
+    return TaskState(phase, reason, fraction, message)

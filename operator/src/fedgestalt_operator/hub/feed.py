@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import Final
 
-from .ports import ExchangeUnavailable, HubExchange
+from .ports import HubExchange
 
 log = logging.getLogger(__name__)
 
@@ -35,9 +35,9 @@ class Feed:
         while not self._stopped.is_set():
             try:
                 found = self._exchange.changes(revision, POLL)
-            except ExchangeUnavailable as error:
+            except Exception as error:  # whatever it is: without this thread the operator would be half blind
                 if not lost:
-                    log.warning("the exchange is away: %s", error)
+                    log.warning("the exchange is away: %s: %s", type(error).__name__, error)
                 lost = True
                 self._on_reached(False)
                 self._stopped.wait(RETRY)

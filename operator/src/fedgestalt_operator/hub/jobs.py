@@ -66,7 +66,7 @@ def _result(cluster: Cluster, job: Document) -> Mapping[str, Any] | None:
     for pod in pods:
         for container in pod.get("status", {}).get("containerStatuses", ()):
             ended = container.get("state", {}).get("terminated")
-            if ended and ended.get("exitCode") == 0:
+            if ended and ended.get("exitCode") == 0 and ended.get("message"):  # a sidecar leaves none
                 try:
                     return parse_result(ended.get("message", ""))
                 except ValueError:

@@ -10,9 +10,9 @@ from ..api.round import FederationRound
 from ..kube.errors import NotFound
 from ..kube.port import Cluster
 from ..plan.kinds import Kind
-from ..plan.types import Entry, JobState, Observed
+from ..plan.types import BaseRelease, Entry, JobState, Observed
 from .jobs import JobReader
-from .ports import HubExchange
+from .ports import ExchangeUnavailable, HubExchange
 from .silos import SiloDirectory
 from .vocabulary import find_vocabulary
 
@@ -31,16 +31,20 @@ class Observer:
         uid = round.metadata.uid
         entries = self.exchange.entries(uid)
         begun = bool(entries)
+        computation = self.exchange.computation(uid) if begun else None
+        if computation is None and any(e.kind == Kind.COMPUTATION for e in entries):
+            raise ExchangeUnavailable(f"the computation of round {round.metadata.name} cannot be read yet")
+        base = self.exchange.base(round.spec)
         return Observed(
             entries=entries,
             jobs=self._jobs(round, entries),
             silos=self.silos.states(begun=begun),
             tasks=self.exchange.tasks(uid) if begun else {},
-            computation=self.exchange.computation(uid) if begun else None,
+            computation=computation,
             dropped=dropped,
-            base=self.exchange.base(round.spec),
+            base=base,
             published=self._published(round, entries),
-            vocabulary=begun or self._has_vocabulary(round),
+            vocabulary=begun or self._has_vocabulary(round, base),
         )
 
     def _jobs(self, round: FederationRound, entries: tuple[Entry, ...]) -> Mapping[str, JobState]:
@@ -49,8 +53,10 @@ class Observer:
             return {}
         return self.jobs.jobs_of(round.metadata.namespace, round.metadata.uid)
 
-    def _has_vocabulary(self, round: FederationRound) -> bool:
-        return "vocabulary" not in round.spec or find_vocabulary(self.cluster, round) is not None
+    def _has_vocabulary(self, round: FederationRound, base: BaseRelease | None) -> bool:
+        if "vocabulary" in round.spec:
+            return find_vocabulary(self.cluster, round) is not None
+        return base is None or self.exchange.base_vocabulary(base) is not None
 
     def _published(self, round: FederationRound, entries: tuple[Entry, ...]) -> bool:
         """Kept beyond the round, and its resource stands: a crash between the two is mended."""

@@ -34,8 +34,6 @@ from .routes import SILOS, hub_routes
 log = logging.getLogger(__name__)
 
 TICK: Final = 5.0
-GONE: Final = "Gone"
-"""Kind of the keys, by uid, of rounds that were deleted: what is left of them elsewhere is cleared by a worker."""
 GRACE: Final = 20.0
 
 
@@ -135,19 +133,27 @@ class HubOperator:
 
     def _work(self, key: Key) -> float | None:
         kind, namespace, name = key
-        if kind == GONE:
-            self._rounds.forget(name)
-            self._on_gone(name)
-            return None
         if kind == KIND:
-            return self._rounds.reconcile(namespace, name)
+            after = self._rounds.reconcile(namespace, name)
+            # Under the round's own key, so that no reconcile under way makes anew what is cleared here.
+            for uid in self._index.take_gone(key):
+                self._clear(key, uid)
+            return after
         if kind == SILOS[0]:
             return self._silos.reconcile()
         return self._releases.reconcile(namespace, name)
 
+    def _clear(self, key: Key, uid: str) -> None:
+        self._rounds.forget(uid)
+        try:
+            self._on_gone(uid)
+        except Exception:
+            self._index.give_back(key, uid)  # the key comes again, and this with it
+            raise
+
     def _done(self, key: Key, waited: float, took: float, error: Exception | None) -> None:
         self._metrics.queue_waited(waited)
-        self._metrics.reconciled(Resource(KIND if key[0] == GONE else key[0]), _outcome(error), took)
+        self._metrics.reconciled(Resource(key[0]), _outcome(error), took)
         self._health.progressed()
         self._show_depth()
 
@@ -179,28 +185,36 @@ class HubOperator:
         self._metrics.watched(Resource(kind))
 
     def _gone(self, uid: str) -> None:
-        self._queue.add((GONE, "", uid))
+        key = self._index.forget(uid)
+        if key is not None:
+            self._queue.add(key)
 
     def _resync(self) -> None:
         """The clock's part: Silos every few seconds, and once in a while everything, watched or not."""
         due = 0.0
         while not self._stopped.is_set():
             self._queue.add(SILOS)
-            if time.monotonic() >= due and self._list_all():
-                due = time.monotonic() + self._every
+            listed = time.monotonic() < due
+            if not listed and self._list_all():
+                listed, due = True, time.monotonic() + self._every
                 self._health.met(Need.CACHES_LISTED)
             self._show_depth()
             self._metrics.rounds({Phase(phase): n for phase, n in self._index.phases().items()})
             self._metrics.silos(self._silos.standings())
-            self._health.resynced()
+            if listed:
+                self._health.resynced()
             self._stopped.wait(TICK)
 
     def _list_all(self) -> bool:
         """Look at every object that there is: what a stalled watch kept from us is found here at the latest."""
         self._rounds.silos.forget()
+        known = self._index.uids()  # before the list: a round that is made meanwhile is not missing
         try:
             for kind in (KIND, "Release"):
                 documents, _ = self._cluster.list(kind, self._namespace)
+                if kind == KIND:
+                    for uid in known - {d["metadata"]["uid"] for d in documents}:
+                        self._gone(uid)
                 for document in documents:
                     key = (kind, self._namespace, document["metadata"]["name"])
                     self._queue.add(self._index.learn(document) if kind == KIND else key)

@@ -105,7 +105,10 @@ class HubExchange(Protocol):
         ...
 
     def publish(self, round: FederationRound, digest: str, vocabulary: bytes) -> Release:
-        """Keep a release beyond its round and serve its gallery; returns the resource to create. Repeatable."""
+        """Keep a release beyond its round and serve its gallery; returns the resource to create. Repeatable.
+
+        An empty `vocabulary` stands for the one that the round began with.
+        """
         ...
 
     def epoch(self, epoch: str) -> EpochState | None:

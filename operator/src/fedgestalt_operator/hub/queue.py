@@ -46,9 +46,7 @@ class WorkQueue:
                 self._again[key] = min(at, self._again.get(key, at))
                 return
             if at < self._due.get(key, float("inf")):
-                self._due[key] = at
-                heapq.heappush(self._heap, _Due(at, key))
-                self._changed.notify()
+                self._push(key, at)
 
     def take(self) -> tuple[Key, float] | None:
         """The next key that is due and the seconds that it waited since; None once the queue is closed."""
@@ -75,7 +73,7 @@ class WorkQueue:
         """`key` could not be worked on: again after a while that doubles with each failure. Returns the seconds."""
         with self._changed:
             count = self._failures[key] = self._failures.get(key, 0) + 1
-            after = min(FIRST_RETRY * 2.0 ** (count - 1), LONGEST_RETRY)
+            after = min(FIRST_RETRY * 2.0 ** min(count - 1, 20), LONGEST_RETRY)
             self._finish(key, after)
             return after
 
@@ -84,9 +82,15 @@ class WorkQueue:
         again = self._again.pop(key, None)
         times = [t for t in (again, None if after is None else self._now() + after) if t is not None]
         if times:
-            self._due[key] = min(times)
-            heapq.heappush(self._heap, _Due(min(times), key))
-            self._changed.notify()
+            self._push(key, min(times))
+
+    def _push(self, key: Key, at: float) -> None:
+        self._due[key] = at
+        heapq.heappush(self._heap, _Due(at, key))
+        if len(self._heap) > 64 + 2 * len(self._due):  # wishes that later ones overtook
+            self._heap = [_Due(when, wanted) for wanted, when in self._due.items()]
+            heapq.heapify(self._heap)
+        self._changed.notify()
 
     def depth(self) -> int:
         """Keys that are due now or being worked on."""
@@ -148,4 +152,7 @@ class Workers:
                 log.debug("where it failed", exc_info=error)
             else:
                 self._queue.done(key, after)
-            self._on_done(key, waited, time.monotonic() - began, problem)
+            try:
+                self._on_done(key, waited, time.monotonic() - began, problem)
+            except Exception:
+                log.exception("what listens to the workers failed")

@@ -11,13 +11,16 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import Final
+from dataclasses import replace
+from typing import Any, Final
 
+from ..api.conditions import timestamp
 from ..api.round import KIND, FederationRound, parse_round
 from ..kube.errors import Conflict, NotFound
 from ..kube.port import Cluster, Document
 from ..plan import plan
-from ..plan.types import DeleteRound, Plan
+from ..plan.status import MAX_WAITS
+from ..plan.types import DeleteRound, JobPhase, Plan
 from .act import Executor, JobTemplate
 from .jobs import JobReader
 from .listener import Listener
@@ -29,6 +32,7 @@ from .tasks import TaskMirror
 log = logging.getLogger(__name__)
 
 NEWS: Final = 0.0
+MAX_WHAT: Final = 250
 
 
 class RoundReconciler:
@@ -97,7 +101,16 @@ class RoundReconciler:
             return Plan((), (), answer.status, NEWS)
         if answer.decisions:
             self._listener.decided(document, answer.decisions)
-        fresh = self._executor.act(round, answer.actions, observed.base)
+        try:
+            if any(job.phase is JobPhase.RUNNING for job in observed.jobs.values()):
+                self._executor.before_job(round)  # a token must outlast a Job that waits in a queue
+            fresh = self._executor.act(round, answer.actions, observed.base)
+        except Exception as error:
+            # Whoever waits for this round must read why: the status is written, and then the error goes its way.
+            self._show(
+                document, round, replace(answer, status=blocked(document, answer.status, error, self._now()))
+            )
+            raise
         with self._lock:
             if fresh:
                 self._dropped[uid] = dropped | fresh
@@ -131,6 +144,20 @@ class RoundReconciler:
         log.info("%s: its time to live is over", name_of(round))
         with contextlib.suppress(NotFound, Conflict):
             self._cluster.delete(KIND, round.metadata.namespace, round.metadata.name, round.metadata.uid)
+
+
+def blocked(document: Document, status: Mapping[str, Any], error: Exception, now: float) -> Mapping[str, Any]:
+    """The status of a round whose next action failed: the error stands first among what is waited for.
+
+    The same error keeps its time, so that trying again is no write.
+    """
+    what = f"{type(error).__name__}: {error}"[:MAX_WHAT]
+    old = document.get("status", {}).get("waitingFor", ())
+    since = next((w["since"] for w in old if w["what"] == what), timestamp(now))
+    wait = {"who": "hub", "what": what, "since": since, "then": "tried again"}
+    waits = [wait, *status.get("waitingFor", ())][:MAX_WAITS]
+    summary = {**status.get("summary", {}), "waiting": f"hub: {what}"[:MAX_WHAT]}
+    return {**status, "waitingFor": waits, "summary": summary}
 
 
 def name_of(round: FederationRound) -> str:

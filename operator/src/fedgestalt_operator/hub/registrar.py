@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from fedgestalt.exchange.client import BoardClient
-from fedgestalt.exchange.errors import UnreachableError
+from fedgestalt.exchange.errors import ExchangeError
 from fedgestalt.exchange.registry import RegisteredIdentity, RegisteredSilo
 
 from ..api.silo import Silo
@@ -22,7 +22,7 @@ class ExchangeRegistrar:
         """See `Registrar.register`."""
         try:
             self._client.put_registry({name: _registered(silo) for name, silo in silos.items()})
-        except UnreachableError as error:
+        except ExchangeError as error:
             raise ExchangeUnavailable(str(error)) from error
 
 

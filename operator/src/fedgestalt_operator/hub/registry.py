@@ -92,8 +92,11 @@ class SiloReconciler:
             log.warning("silos: %s", error)
             self._registered = None  # it may come back with another registry
             return {}, False
-        if set(presence) != set(silos):
-            self._registered = None
+        told = {name: found.accepted for name, found in presence.items()}
+        if told != {name: silo.accepted for name, silo in silos.items()}:
+            self._registered = (
+                None  # it has another registry, perhaps of a backup: told again at the next look
+            )
         return presence, True
 
     def _show(

@@ -29,8 +29,11 @@ PUBLISHED: Final = "published"
 class HubReleases:
     """The hub's release store, between the board and the planner."""
 
-    def __init__(self, folder: Path, client: BoardClient, epochs: EpochClient) -> None:
+    def __init__(
+        self, folder: Path, client: BoardClient, epochs: EpochClient, looks: EpochClient | None = None
+    ) -> None:
         self._store, self._client, self._epochs = ReleaseStore(folder), client, epochs
+        self._looks = looks or epochs
 
     def base(self, spec: Mapping[str, Any]) -> BaseRelease | None:
         """The release that a round's spec names; None if it names none or the hub does not have it."""
@@ -125,7 +128,7 @@ class HubReleases:
     def epoch(self, epoch: str) -> EpochState | None:
         """An epoch as the query service knows it; None if it answers for it no longer."""
         try:
-            found = self._epochs.status(epoch)
+            found = self._looks.status(epoch)
         except EpochUnknownError:
             return None
         counts = found.silos.values()

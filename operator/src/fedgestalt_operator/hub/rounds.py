@@ -20,6 +20,7 @@ class RoundIndex:
         self._lock = threading.Lock()
         self._keys: dict[str, Key] = {}
         self._phases: dict[str, str] = {}
+        self._gone: dict[Key, set[str]] = {}
 
     def learn(self, document: Mapping[str, Any]) -> Key:
         """A round is there, or changed."""
@@ -30,11 +31,29 @@ class RoundIndex:
             self._phases[metadata["uid"]] = document.get("status", {}).get("phase", "Pending")
         return key
 
-    def forget(self, uid: str) -> None:
-        """A round is gone."""
+    def forget(self, uid: str) -> Key | None:
+        """A round is gone; the key under which what is left of it must be cleared, once."""
         with self._lock:
-            self._keys.pop(uid, None)
+            key = self._keys.pop(uid, None)
             self._phases.pop(uid, None)
+            if key is not None:
+                self._gone.setdefault(key, set()).add(uid)
+            return key
+
+    def take_gone(self, key: Key) -> set[str]:
+        """Uids of rounds that had this key and are gone, to be cleared now."""
+        with self._lock:
+            return self._gone.pop(key, set())
+
+    def give_back(self, key: Key, uid: str) -> None:
+        """What was taken to be cleared could not be cleared yet."""
+        with self._lock:
+            self._gone.setdefault(key, set()).add(uid)
+
+    def uids(self) -> set[str]:
+        """Rounds that live, as far as is known."""
+        with self._lock:
+            return set(self._keys)
 
     def key(self, uid: str) -> Key | None:
         """The key of a round that lives."""

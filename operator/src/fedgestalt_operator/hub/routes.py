@@ -38,7 +38,6 @@ def hub_routes(
     async def route_round(type: str | None, body: Mapping[str, Any], **_: Any) -> None:
         on_event("FederationRound")
         if type == "DELETED":
-            rounds.forget(body["metadata"]["uid"])
             on_gone(body["metadata"]["uid"])
         else:
             queue.add(rounds.learn(body))

@@ -23,20 +23,21 @@ class SiloDirectory:
     ) -> None:
         self._cluster, self._exchange, self._namespace, self._now = cluster, exchange, namespace, now
         self._lock = threading.Lock()
-        self._until = -1.0
+        self._until, self._stale = -1.0, True
         self._silos: Mapping[str, Silo] = {}
         self._presence: Mapping[str, Presence] = {}
 
     def forget(self) -> None:
         """Look again at the next question: a Silo changed."""
-        with self._lock:
-            self._until = -1.0
+        # No lock: whoever holds it may be waiting for an answer, and the caller may be an event loop.
+        self._stale = True
 
     def look(self) -> tuple[Mapping[str, Silo], Mapping[str, Presence]]:
         """Registered silos and what the exchange knows of them, at most a second old."""
         with self._lock:
             now = self._now()
-            if not self._until - FRESH <= now < self._until:
+            if self._stale or not self._until - FRESH <= now < self._until:
+                self._stale = False  # first, so that a change while we look is not missed
                 documents, _ = self._cluster.list("Silo", self._namespace)
                 self._silos = {d["metadata"]["name"]: parse_silo(d) for d in documents}
                 self._presence = self._exchange.silos()

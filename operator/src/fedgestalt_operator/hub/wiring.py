@@ -106,10 +106,13 @@ def hub_operator(settings: HubSettings, cluster: ApiServerCluster) -> Iterator[H
         epochs = stack.enter_context(
             EpochClient(settings.exchange_url, settings.exchange_ca, credential, deadline=PUBLISH_SECONDS)
         )
+        looks = stack.enter_context(
+            EpochClient(settings.exchange_url, settings.exchange_ca, credential, deadline=CALL_SECONDS)
+        )
         events = EventRecorder(cluster, instance=settings.instance, handled=metrics.event_handled)
         stack.callback(events.close)
         listener = Telemetry(Reporter(metrics, events))
-        exchange = RealExchange(client, epochs, key, settings.state / "releases")
+        exchange = RealExchange(client, epochs, key, settings.state / "releases", looks=looks)
         access = JobAccess(
             cluster,
             exchange.job_token,

@@ -81,7 +81,8 @@ def job_manifest(
             "completions": 1,
             "parallelism": 1,
             "activeDeadlineSeconds": max(1, int(round.deadlines.active)),
-            "ttlSecondsAfterFinished": TTL_SECONDS,
+            # Not before the round is over: a Job that failed and is gone would be counted as never made.
+            "ttlSecondsAfterFinished": int(round.deadlines.active) + TTL_SECONDS,
             "template": {
                 "metadata": {"labels": labels},
                 "spec": _pod(round, action, repository, exchange_secret),

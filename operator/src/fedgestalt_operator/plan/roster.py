@@ -44,8 +44,12 @@ def step_acceptance(ctx: Context, out: Draft) -> None:
         out.waits.append(Wait("hub", what, since, until, f"Failed: {RoundReason.BASE_UNKNOWN}"))
         return
     if not ctx.observed.vocabulary:
-        named = ctx.round.spec["vocabulary"]
-        what = f"have vocabulary {named['name']} with digest {named['digest']}"
+        named = ctx.round.spec.get("vocabulary")
+        what = (
+            f"have vocabulary {named['name']} with digest {named['digest']}"
+            if named
+            else "have its base's vocabulary"
+        )
         if ctx.clock.due(since, ctx.round.deadlines.start):
             out.fail(RoundReason.VOCABULARY_UNKNOWN, f"the hub does not {what}; create the ConfigMap")
             return

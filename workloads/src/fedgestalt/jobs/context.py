@@ -13,7 +13,6 @@ from fedgestalt.exchange.chain import MemoryChainState
 from fedgestalt.exchange.client import BoardClient
 from fedgestalt.exchange.epochs.client import EpochClient
 from fedgestalt.exchange.tokens import FileCredential
-from fedgestalt.files import write_atomic
 from fedgestalt.secagg.computation import Computation
 from fedgestalt.secagg.messages import HUB, Kind, Message
 
@@ -97,4 +96,7 @@ class JobContext:
         data = json.dumps(dict(result)).encode()
         if len(data) > MAX_RESULT_BYTES:
             raise ValueError(f"a job's result is {len(data)} bytes; at most {MAX_RESULT_BYTES} are read")
-        write_atomic(self.result, data)
+        # In place: in a pod this is a file that the kubelet mounted, which cannot be renamed over. Whether it is whole is
+        # told by the exit code.
+        with self.result.open("wb") as file:
+            file.write(data)
