@@ -126,7 +126,12 @@ class Schedule:
         world = self.world
         other = world.process()
         turns = TakingTurns(self.rng)
-        world.hub.gate.between = other.gate.between = turns.between
+
+        def between() -> None:
+            self._between()  # they do not see the same
+            turns.between()
+
+        world.hub.gate.between = other.gate.between = between
         before = len(world.exchange.entries)
         turns.run(lambda: void(world.reconcile(world.hub)), lambda: void(world.reconcile(other)))
         self.log(f"{world.now - 1e6:8.1f} two hubs at once {self._said(before)}")
@@ -139,7 +144,7 @@ class Schedule:
         self._moving = True  # they do not call the hub, but what they do may look at it
         move = self.rng.choice([*self.world.silos, "jobs", "clock"])
         if move == "clock":
-            self.world.now += self.rng.choice([0.1, 2.0])
+            self.world.now += self.rng.choice([0.1, 2.0, 15.0])
         elif move == "jobs":
             self.world.jobs.step()
         else:
