@@ -38,11 +38,11 @@ def test_what_could_not_be_cleared_comes_again_beside_a_new_round_of_the_same_na
 def test_an_action_that_fails_shows_first_in_the_status_and_trying_again_is_no_write() -> None:
     status = {
         "phase": "Training",
-        "waitingFor": [{"who": "west", "what": "upload", "since": "x", "then": "y"}],
+        "waitingFor": [{"who": "west", "what": "upload", "since": "x", "until": "z", "then": "y"}],
     }
     first = blocked({}, status, ValueError("quota exceeded"), 1_790_000_000.0)
     assert first["waitingFor"][0]["what"] == "ValueError: quota exceeded"
     assert first["summary"]["waiting"] == "hub: ValueError: quota exceeded"
-    assert len(first["waitingFor"]) == 2
+    assert [(w["who"], w["until"]) for w in first["waitingFor"]] == [("hub", "z")]
     again = blocked({"status": first}, status, ValueError("quota exceeded"), 1_790_000_500.0)
     assert again == first

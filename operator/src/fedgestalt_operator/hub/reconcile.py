@@ -19,7 +19,6 @@ from ..api.round import KIND, FederationRound, parse_round
 from ..kube.errors import Conflict, NotFound
 from ..kube.port import Cluster, Document
 from ..plan import plan
-from ..plan.status import MAX_WAITS
 from ..plan.types import DeleteRound, JobPhase, Plan
 from .act import Executor, JobTemplate
 from .jobs import JobReader
@@ -147,17 +146,20 @@ class RoundReconciler:
 
 
 def blocked(document: Document, status: Mapping[str, Any], error: Exception, now: float) -> Mapping[str, Any]:
-    """The status of a round whose next action failed: the error stands first among what is waited for.
+    """The status of a round whose next action failed: it waits for the hub, until what the planner waited for ends.
 
-    The same error keeps its time, so that trying again is no write.
+    The silos' moves are left out: they may not have been told of them. The same error keeps its time, so that trying
+    again is no write.
     """
     what = f"{type(error).__name__}: {error}"[:MAX_WHAT]
     old = document.get("status", {}).get("waitingFor", ())
     since = next((w["since"] for w in old if w["what"] == what), timestamp(now))
     wait = {"who": "hub", "what": what, "since": since, "then": "tried again"}
-    waits = [wait, *status.get("waitingFor", ())][:MAX_WAITS]
+    ends = [w["until"] for w in status.get("waitingFor", ()) if "until" in w]
+    if ends:
+        wait["until"] = min(ends)
     summary = {**status.get("summary", {}), "waiting": f"hub: {what}"[:MAX_WHAT]}
-    return {**status, "waitingFor": waits, "summary": summary}
+    return {**status, "waitingFor": [wait], "summary": summary}
 
 
 def name_of(round: FederationRound) -> str:
