@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import kopf
 from kubernetes.client import Configuration
@@ -24,7 +24,7 @@ def login_with(registry: kopf.OperatorRegistry, load: Callable[[], Configuration
 def connection_info(configuration: Configuration) -> kopf.ConnectionInfo:
     """kopf's form of the official client's configuration."""
     # The client's releases do not agree on the key's name; its own settings for the header do not care.
-    settings: Mapping[str, Mapping[str, Any]] = configuration.auth_settings()
+    settings = cast(Mapping[str, Mapping[str, Any]], configuration.auth_settings())
     headers = (s["value"] for s in settings.values() if s["in"] == "header" and s["key"] == "authorization")
     scheme, _, token = (next(headers, None) or "").rpartition(" ")
     return kopf.ConnectionInfo(

@@ -41,9 +41,9 @@ class ProcessCluster(MemoryCluster):
             self._runner.create(document)
         return created
 
-    def delete(self, kind: str, namespace: str, name: str) -> None:
+    def delete(self, kind: str, namespace: str, name: str, uid: str | None = None) -> None:
         """See `Cluster.delete`; a Job's process ends."""
-        super().delete(kind, namespace, name)
+        super().delete(kind, namespace, name, uid)
         if kind == "Job":
             self._runner.delete(name)
 
