@@ -58,7 +58,7 @@ class SlotIndex:
 
     @property
     def suspended(self) -> bool:
-        stages = [
-            x.member for x in self.entries if x.kind == "stage" and x.member in ("Suspended", "Resumed")
-        ]
-        return bool(stages) and stages[-1] == "Suspended"
+        for x in reversed(self.entries):
+            if x.kind == "stage" and x.member in ("Suspended", "Resumed"):
+                return x.member == "Suspended"
+        return False
