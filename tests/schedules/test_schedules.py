@@ -31,9 +31,6 @@ def test_a_schedule_follows_from_its_seed_alone():
     assert len(told[0]) > 20
 
 
-@pytest.mark.xfail(
-    strict=True, reason="the planner asks for a Job again whose failure it has seen, once its TTL is over"
-)
 def test_a_failed_job_that_the_cluster_deleted_is_not_made_again():
     problems = {}
     for seed in range(24):

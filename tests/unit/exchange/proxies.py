@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import socket
 import ssl
 import threading
@@ -9,6 +10,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from fedgestalt.exchange.tls import TlsFiles
+
+IDLE = 30.0
+MOMENT = 0.05
 
 
 class ConnectProxy:
@@ -32,21 +36,16 @@ class ConnectProxy:
         with suppress(OSError), client, socket.create_connection(("127.0.0.1", self._target)) as server:
             self.asked.append(client.recv(4096).split(b"\r\n")[0].decode())
             client.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
-            near, far = self._between(client, server)
-            threading.Thread(target=self._pump, args=(near, far), daemon=True).start()
-            self._pump(far, near)
+            self._relay(client, server)
 
-    def _between(self, client: socket.socket, server: socket.socket) -> tuple[socket.socket, socket.socket]:
-        return client, server
+    def _relay(self, client: socket.socket, server: socket.socket) -> None:
+        threading.Thread(target=self._pump, args=(client, server), daemon=True).start()
+        self._pump(server, client)
 
     def _pump(self, source: socket.socket, sink: socket.socket) -> None:
         with suppress(OSError), source, sink:
             while data := source.recv(65536):
-                self._see(data)
                 sink.sendall(data)
-
-    def _see(self, data: bytes) -> None:
-        pass
 
     def close(self) -> None:
         self._listener.close()
@@ -63,9 +62,24 @@ class OpeningProxy(ConnectProxy):
         self.seen = b""
         super().__init__(target)
 
-    def _between(self, client: socket.socket, server: socket.socket) -> tuple[socket.socket, socket.socket]:
-        opened = self._near.wrap_socket(client, server_side=True)
-        return opened, self._far.wrap_socket(server, server_hostname=self._host)
-
-    def _see(self, data: bytes) -> None:
-        self.seen += data
+    def _relay(self, client: socket.socket, server: socket.socket) -> None:
+        near = self._near.wrap_socket(client, server_side=True)
+        far = self._far.wrap_socket(server, server_hostname=self._host)
+        other = {near: far, far: near}
+        # One thread for both ways: OpenSSL does not bear a read and a write of one connection at the same time.
+        with near, far:
+            while True:
+                ready = [s for s in other if s.pending()] or select.select([near, far], [], [], IDLE)[0]
+                if not ready:
+                    return
+                for source in ready:
+                    source.settimeout(MOMENT)
+                    try:
+                        data = source.recv(65536)
+                    except TimeoutError:
+                        continue  # what came was TLS's own, such as a session ticket
+                    if not data:
+                        return
+                    self.seen += data
+                    other[source].settimeout(IDLE)
+                    other[source].sendall(data)

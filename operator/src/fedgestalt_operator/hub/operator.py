@@ -207,7 +207,7 @@ class HubOperator:
 
     def _list_all(self) -> bool:
         """Look at every object that there is: what a stalled watch kept from us is found here at the latest."""
-        self._rounds.silos.forget()
+        self._rounds.look_again()
         known = self._index.uids()  # before the list: a round that is made meanwhile is not missing
         try:
             for kind in (KIND, "Release"):

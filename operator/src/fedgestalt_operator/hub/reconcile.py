@@ -121,6 +121,11 @@ class RoundReconciler:
             self._delete(round)
         return answer
 
+    def look_again(self) -> None:
+        """Trust nothing that was remembered to save looking: the resync's part."""
+        self.silos.forget()
+        self._tasks.look_again()
+
     def open_tasks(self) -> Mapping[str, int]:
         """Tasks that are not over, by silo, as far as rounds were looked at since the start."""
         return self._tasks.open_tasks()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import Counter
 from collections.abc import Mapping
@@ -13,6 +14,8 @@ from ..kube.labels import ROUND_UID
 from ..kube.port import Cluster
 from ..plan.names import silo_of_task
 from ..plan.types import TaskState
+
+log = logging.getLogger(__name__)
 
 _OVER: Final = (TaskPhase.SUCCEEDED, TaskPhase.FAILED)
 
@@ -42,9 +45,18 @@ class TaskMirror:
             status, shown = wanted.get(name), document.get("status", {})
             # A task that is over stays over, whatever a late report says; the API server insists on it too.
             if status is not None and shown != status and shown.get("phase") not in _OVER:
-                self._cluster.patch_status(KIND, round.metadata.namespace, name, status)
+                try:
+                    self._cluster.patch_status(KIND, round.metadata.namespace, name, status)
+                except ValueError as error:
+                    # A projection that came too late must not keep the round's own status from being written.
+                    log.warning("status of task %s: %s", name, error)
         with self._lock:
             self._seen[uid] = mark
+
+    def look_again(self) -> None:
+        """Forget what was written: a status that somebody deleted comes back at the next look."""
+        with self._lock:
+            self._seen.clear()
 
     def open_tasks(self) -> Mapping[str, int]:
         """Tasks that are not over, by silo, of all rounds that were shown."""

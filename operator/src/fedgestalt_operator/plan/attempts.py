@@ -39,9 +39,11 @@ def run_job(
 ) -> JobOutcome:
     """Create the Job if it is not there, wait for it, restart it under the next name if it failed.
 
-    A Job that succeeded without a usable result counts as failed.
+    A Job that succeeded without a usable result counts as failed. One that failed and is gone stays failed: the count
+    begins at the latest restart that is known.
     """
-    for restart in range(MAX_RESTARTS + 1):
+    known = [restart for restart in range(MAX_RESTARTS + 1) if name_of(restart) in ctx.observed.jobs]
+    for restart in range(max(known, default=0), MAX_RESTARTS + 1):
         name = name_of(restart)
         state = ctx.observed.jobs.get(name)
         if state is None:
