@@ -8,7 +8,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 EXTRAS ?= train,serve,operator,dev
 
-.PHONY: help setup demo evaluate-demo test test-slow cluster-test lint format clean chaos schedules
+.PHONY: help setup demo evaluate-demo test test-slow cluster-test lint format clean chaos schedules bench-operator
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -33,6 +33,9 @@ test-slow: setup ## Real Ray workers, kills, whole federations
 
 cluster-test: setup ## Against a real Kubernetes API server; builds one with Go first, unless KUBEBUILDER_ASSETS has it
 	assets=$$(scripts/kube-assets) && KUBEBUILDER_ASSETS="$$assets" $(BIN)/pytest tests/cluster $(ARGS)
+
+bench-operator: setup ## The hub's operator with 1,000 rounds of 10 silos on a real API server; prints JSON
+	$(BIN)/python -m tests.bench.bench_operator $(ARGS)
 
 chaos: setup ## 100 random kills over several rounds (about 8 minutes); the seed is printed
 	$(BIN)/python tests/chaos/run_chaos.py $(or $(KILLS),100) $(ARGS)
