@@ -35,6 +35,11 @@ class Process:
         return self._process.pid
 
     @property
+    def returncode(self) -> int | None:
+        """How it ended; negative: by that signal; None while it runs."""
+        return self._process.poll()
+
+    @property
     def running(self) -> bool:
         return self._process.poll() is None
 

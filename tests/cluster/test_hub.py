@@ -192,3 +192,13 @@ def test_the_operator_reads_no_secret_but_its_own(hub: Hub, tmp_path: Path) -> N
     assert client.get(own).status_code == 403
     assert client.get(f"{own}/another").status_code == 403
     assert client.get("/api/v1/namespaces/default/configmaps/x").status_code == 403
+
+
+def test_it_ends_at_sigterm_with_code_0(hub: Hub) -> None:
+    assert hub.operator is not None
+    hub.operator.stop(grace=30)
+    try:
+        assert hub.operator.returncode == 0
+    finally:
+        hub.start_operator()
+        hub.wait_ready()

@@ -253,3 +253,15 @@ def test_the_sites_operator_uses_the_rights_that_its_chart_grants_and_is_never_r
     found = used(west.site, west.namespace, ACCOUNT)
     assert found - granted(RULES) == set()
     assert granted(RULES) - found <= SITE_RARELY
+
+
+def test_the_same_agents_train_the_next_round_too(played: Played) -> None:
+    hub = played.hub
+    hub.create({**document(SILOS), "metadata": {"name": "numbers-2"}})
+    over = ("Succeeded", "Failed")
+    done = hub.wait_for("federationrounds", "numbers-2", lambda d: phase(d) in over, 300)
+    assert phase(done) == "Succeeded", done["status"]
+    assert done["status"]["roster"] == SILOS
+    assert all(process.running for process in played.hospitals.processes.values())
+    (grant,) = played.hospitals.list("participationgrants")
+    assert grant["status"]["used"] == 2

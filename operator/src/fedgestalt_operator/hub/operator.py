@@ -110,6 +110,12 @@ class HubOperator:
         )
 
         login_with(registry, self._load)
+
+        @kopf.on.cleanup(registry=registry)
+        async def cleanup(**_: Any) -> None:
+            # kopf takes the signals over, and waits in a thread for a stop flag that nobody else would set.
+            self.stop()
+
         try:
             kopf.run(
                 registry=registry,

@@ -60,8 +60,15 @@ def _summary(ctx: Context, phase: Phase, waits: Sequence[Wait]) -> dict[str, str
         more = f" (+{len(waits) - 1})" if len(waits) > 1 else ""
         summary["waiting"] = f"{waits[0].who}: {waits[0].what}{more}"
         if waits[0].until is not None:
-            summary["until"] = datetime.fromtimestamp(waits[0].until, UTC).strftime("%H:%MZ")
+            summary["until"] = _clock(waits[0].until, ctx.now)
     return summary
+
+
+def _clock(moment: float, now: float) -> str:
+    """A time for the coordinator's eyes, `14:32Z`, with the day where it is not today: `Nov 25 14:32Z`."""
+    then = datetime.fromtimestamp(moment, UTC)
+    today = datetime.fromtimestamp(now, UTC).date() == then.date()
+    return then.strftime("%H:%MZ" if today else "%b %d %H:%MZ")
 
 
 def _progress(ctx: Context, phase: Phase) -> str:

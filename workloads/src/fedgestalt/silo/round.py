@@ -310,6 +310,9 @@ class RoundWork:
         if kind in (Kind.RELEASED, Kind.FAILED):
             if kind == Kind.RELEASED and part.session.enrolled:
                 results.keep(self._believed)
+            if self._workloads is not None and not self.finished:
+                self._workloads.poll()
+                self._workloads.finish(released=kind == Kind.RELEASED)
             self._finish()
         elif not part.session.enrolled:
             return  # not of this roster: nothing of what follows is this silo's business
@@ -348,7 +351,7 @@ class RoundWork:
         """Watch the processes and the grant, and fetch what is missing."""
         self._look()
         self._fetch_base()
-        if self._workloads is not None:
+        if self._workloads is not None and not self.finished:
             self._workloads.poll()
 
     def task_status(self, kind: str) -> dict[str, Any]:

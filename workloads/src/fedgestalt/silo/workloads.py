@@ -103,6 +103,18 @@ class Workloads:
             return {"phase": "Succeeded", "fraction": 1.0, "message": ""}
         return {"phase": "Running", "fraction": round(fraction, 2), "message": message}
 
+    def finish(self, *, released: bool) -> None:
+        """The round is over: free the link for the next one, and end what still runs.
+
+        A release shows that this silo's part was done, whether or not its process has ended by now.
+        """
+        for workload in self._workloads.values():
+            workload.stop()
+            workload.done = workload.done or (released and workload.failed is None)
+        if self._endpoint is not None:
+            self._endpoint.close()
+            self._endpoint = None
+
     def stop(self) -> None:
         """End the processes and the link; everything goes on after a restart."""
         for workload in self._workloads.values():
