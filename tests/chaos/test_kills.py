@@ -14,14 +14,14 @@ EXCHANGE = {
     "messages": [
         Kill("exchange", "append", "before", 9),
         Kill("exchange", "append", "after", 11),
-        Kill("exchange", "task", "before", 3),
-        Kill("exchange", "task", "after", 1),
+        Kill("exchange", "tasks", "before", 2),
+        Kill("exchange", "tasks", "after", 1),
     ],
     "uploads": [
-        Kill("exchange", "chunk", "before", 4),
-        Kill("exchange", "chunk", "after", 2),
-        Kill("exchange", "publish", "before", 3),
-        Kill("exchange", "publish", "after", 2),
+        Kill("exchange", "blob", "before", 3),
+        Kill("exchange", "blob", "after", 1),
+        Kill("exchange", "blob", "before", 6),
+        Kill("exchange", "blob", "after", 4),
     ],
     "blobs": [
         Kill("exchange", "start", "before", 1),
@@ -71,8 +71,8 @@ DRIVER = {
         Kill("driver", "chain", "after", 9),
     ],
     "tasks and blobs": [
-        Kill("driver", "put task", "before", 6),
-        Kill("driver", "put task", "after", 1),
+        Kill("driver", "put tasks", "before", 1),
+        Kill("driver", "put tasks", "after", 1),
         Kill("driver", "delete blob", "before", 2),
         Kill("driver", "delete blob", "after", 1),
     ],

@@ -27,10 +27,9 @@ PLAN = "FEDGESTALT_CHAOS"
 BOUNDARIES: dict[str, tuple[str, str]] = {
     # exchange
     "append": ("fedgestalt.exchange.storage.messages", "MessageTable.append"),
-    "chunk": ("fedgestalt.exchange.storage.files", "BlobFiles.append"),
-    "publish": ("fedgestalt.exchange.storage.files", "BlobFiles.publish"),
+    "blob": ("fedgestalt.exchange.storage.embedded", "EmbeddedStorage.put_blob"),
     "blob record": ("fedgestalt.exchange.storage.messages", "MessageTable.add_blob"),
-    "task": ("fedgestalt.exchange.storage.tasks", "TaskTable.put"),
+    "tasks": ("fedgestalt.exchange.storage.tasks", "TaskTable.put_all"),
     "mark deleted": ("fedgestalt.exchange.storage.messages", "MessageTable.mark_deleted"),
     # whoever speaks with the exchange
     "post": ("fedgestalt.exchange.client", "BoardClient.post"),
@@ -50,7 +49,7 @@ BOUNDARIES: dict[str, tuple[str, str]] = {
     "aggregate": ("fedgestalt.training.link", "AgentLink.aggregate"),
     "rows": ("fedgestalt.training.link", "AgentLink.rows"),
     # hub's loop and its jobs
-    "put task": ("fedgestalt.exchange.client", "BoardClient.put_task"),
+    "put tasks": ("fedgestalt.exchange.link_client", "LinkClient.put_tasks"),
     "create job": ("fedgestalt.local.jobs", "JobRunner.create"),
     "settle job": ("fedgestalt.local.jobs", "JobRunner._settle"),
     "delete blob": ("fedgestalt.exchange.client", "BoardClient.delete_blob"),
@@ -197,14 +196,14 @@ def pass_on(module: ModuleType) -> None:
 def record_traffic(armed: Armed, module: ModuleType) -> None:
     """Every envelope and every byte of a blob that reaches the exchange, whether it is accepted or not."""
     storage = module.EmbeddedStorage
-    append, write_chunk = storage.append, storage.write_chunk
+    append, write_chunk, put_blob = storage.append, storage.write_chunk, storage.put_blob
 
     def recorded_append(self: Any, message: Any, *, now: int) -> Any:
         content = {"sender": message.sender, "slot": message.slot, "envelope": message.data.hex()}
         armed.write_line("messages.jsonl", content)
         return append(self, message, now=now)
 
-    def recorded_chunk(self: Any, round_uid: str, digest: str, owner: str, offset: int, data: bytes) -> Any:
+    def keep(digest: str, owner: str, offset: int, data: bytes) -> None:
         path = armed.record / "blobs" / owner / digest
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
@@ -213,9 +212,16 @@ def record_traffic(armed: Armed, module: ModuleType) -> None:
         finally:
             os.close(descriptor)
         armed.write_line("chunks.jsonl", {"owner": owner, "digest": digest, "bytes": len(data)})
+
+    def recorded_chunk(self: Any, round_uid: str, digest: str, owner: str, offset: int, data: bytes) -> Any:
+        keep(digest, owner, offset, data)
         return write_chunk(self, round_uid, digest, owner, offset, data)
 
-    storage.append, storage.write_chunk = recorded_append, recorded_chunk
+    def recorded_blob(self: Any, round_uid: str, digest: str, owner: str, data: bytes) -> Any:
+        keep(digest, owner, 0, data)
+        return put_blob(self, round_uid, digest, owner, data)
+
+    storage.append, storage.write_chunk, storage.put_blob = recorded_append, recorded_chunk, recorded_blob
 
 
 def record_masks(armed: Armed, module: ModuleType) -> None:
