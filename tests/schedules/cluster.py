@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import pickle
+import json
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -18,7 +18,7 @@ KEPT = 40
 
 def copied(document: Document) -> Document:
     """A deep copy; of plain data, this is the fast way."""
-    copy: Document = pickle.loads(pickle.dumps(document, -1))
+    copy: Document = json.loads(json.dumps(document))
     return copy
 
 
@@ -29,7 +29,7 @@ class SimCluster(MemoryCluster):
         super().__init__(now=now, new_uid=new_uid)
         self._strict = strict
         self.past: deque[tuple[float, int, dict[Key, Document]]] = deque(maxlen=KEPT)
-        self._frozen: dict[str, bytes] = {}
+        self._frozen: dict[str, str] = {}
 
     @property
     def version(self) -> int:
@@ -41,8 +41,8 @@ class SimCluster(MemoryCluster):
         version = stored["metadata"]["resourceVersion"]
         frozen = self._frozen.get(version)
         if frozen is None:
-            frozen = self._frozen[version] = pickle.dumps(stored, -1)
-        copy: Document = pickle.loads(frozen)
+            frozen = self._frozen[version] = json.dumps(stored)
+        copy: Document = json.loads(frozen)
         return copy
 
     def get(self, kind: str, namespace: str, name: str) -> Document:

@@ -6,13 +6,18 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, ParamSpec
 
 import click
 
 from .kube.errors import ClusterError
 from .telemetry.logs import LogFormat, catch_uncaught, configure
+
+if TYPE_CHECKING:
+    from .kube.api_server import ApiServerCluster
 
 EPILOG = (
     "Every option can be given as an environment variable, such as FEDGESTALT_OPERATOR_HUB_NAMESPACE. "
@@ -21,6 +26,66 @@ EPILOG = (
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _FOLDER = click.Path(file_okay=False, path_type=Path)
 CRDS_LACKING = 3
+P = ParamSpec("P")
+
+
+def common_options(command: Callable[P, None]) -> Callable[P, None]:
+    """What both roles are told: the exchange, the API server, probes, logs."""
+    options = (
+        click.option("--exchange-url", required=True, help="https://host:port of the hub's exchange."),
+        click.option(
+            "--exchange-ca",
+            type=_FILE,
+            required=True,
+            help="Certificates that the exchange's must descend from (PEM).",
+        ),
+        click.option(
+            "--kubeconfig", type=_FILE, help="Default: the pod's service account, or kubectl's order."
+        ),
+        click.option("--context", help="The kubeconfig's context."),
+        click.option(
+            "--probe-host", default="", help="Address of /livez, /readyz and /metrics; empty for all."
+        ),
+        click.option("--probe-port", type=click.IntRange(0, 65535), default=8080, show_default=True),
+        click.option(
+            "--log-format",
+            type=click.Choice([f.value for f in LogFormat]),
+            default=LogFormat.JSON.value,
+            show_default=True,
+        ),
+        click.option("--verbose", is_flag=True, help="Log what went wrong with tracebacks."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def start_logs(log_format: str, verbose: bool) -> None:
+    """Send the process's logs to stderr, uncaught errors too."""
+    configure(LogFormat(log_format), logging.DEBUG if verbose else logging.INFO)
+    catch_uncaught()
+
+
+@contextmanager
+def cluster_of(
+    kubeconfig: Path | None, context: str | None, kinds: Collection[str]
+) -> Iterator[ApiServerCluster]:
+    """The API server, once it is seen to serve the CRDs of a role; what goes wrong ends the process with its exit code."""
+    from fedgestalt.crypto.errors import CryptoError
+
+    from .kube.api_server import ApiServerCluster
+    from .kube.served import CrdsOutdatedError, check_served
+    from .telemetry.probes import ProbeError
+
+    try:
+        cluster = ApiServerCluster(kubeconfig, context=context)
+        check_served(cluster, kinds)
+        yield cluster
+    except CrdsOutdatedError as error:
+        click.echo(str(error), err=True)
+        sys.exit(CRDS_LACKING)
+    except (ClusterError, CryptoError, ProbeError, OSError, ValueError) as error:
+        raise click.ClickException(str(error)) from error
 
 
 @click.group(
@@ -32,13 +97,6 @@ def main() -> None:
 
 @main.command(epilog=EPILOG)
 @click.option("--namespace", required=True, help="Where rounds, silos, releases and Jobs live.")
-@click.option("--exchange-url", required=True, help="https://host:port of the exchange.")
-@click.option(
-    "--exchange-ca",
-    type=_FILE,
-    required=True,
-    help="Certificates that the exchange's must descend from (PEM).",
-)
 @click.option(
     "--hub-key", type=_FILE, required=True, help="The hub's Ed25519 key (PEM, mode 0600): signs decisions."
 )
@@ -48,10 +106,6 @@ def main() -> None:
     required=True,
     help="Durable folder for releases and for how far boards were seen.",
 )
-@click.option("--kubeconfig", type=_FILE, help="Default: the pod's service account, or kubectl's order.")
-@click.option("--context", help="The kubeconfig's context.")
-@click.option("--probe-host", default="", help="Address of /livez, /readyz and /metrics; empty for all.")
-@click.option("--probe-port", type=click.IntRange(0, 65535), default=8080, show_default=True)
 @click.option(
     "--board-port",
     type=click.IntRange(0, 65535),
@@ -78,23 +132,11 @@ def main() -> None:
     show_default=True,
     help="Seconds between two looks at every round without news.",
 )
-@click.option(
-    "--log-format",
-    type=click.Choice([f.value for f in LogFormat]),
-    default=LogFormat.JSON.value,
-    show_default=True,
-)
-@click.option("--verbose", is_flag=True, help="Log what went wrong with tracebacks.")
+@common_options
 def hub(
     namespace: str,
-    exchange_url: str,
-    exchange_ca: Path,
     hub_key: Path,
     state: Path,
-    kubeconfig: Path | None,
-    context: str | None,
-    probe_host: str,
-    probe_port: int,
     board_port: int | None,
     job_repository: str,
     job_secret: str,
@@ -102,20 +144,21 @@ def hub(
     job_queue: str,
     workers: int,
     resync: float,
+    exchange_url: str,
+    exchange_ca: Path,
+    kubeconfig: Path | None,
+    context: str | None,
+    probe_host: str,
+    probe_port: int,
     log_format: str,
     verbose: bool,
 ) -> None:
     """The hub: FederationRounds, Silos, Releases of one namespace."""
-    from fedgestalt.crypto.errors import CryptoError
-
     from .hub.act import JobTemplate
     from .hub.wiring import HubSettings, hub_operator
-    from .kube.api_server import ApiServerCluster
-    from .kube.served import HUB_KINDS, CrdsOutdatedError, check_served
-    from .telemetry.probes import ProbeError
+    from .kube.served import HUB_KINDS
 
-    configure(LogFormat(log_format), logging.DEBUG if verbose else logging.INFO)
-    catch_uncaught()
+    start_logs(log_format, verbose)
     settings = HubSettings(
         namespace=namespace,
         exchange_url=exchange_url,
@@ -132,53 +175,31 @@ def hub(
         resync=resync,
         instance=os.environ.get("HOSTNAME", ""),
     )
-    try:
-        cluster = ApiServerCluster(kubeconfig, context=context)
-        check_served(cluster, HUB_KINDS)
-        with hub_operator(settings, cluster) as operator:
-            stop_on_signals(operator.stop)
-            operator.run()
-    except CrdsOutdatedError as error:
-        click.echo(str(error), err=True)
-        sys.exit(CRDS_LACKING)
-    except (ClusterError, CryptoError, ProbeError, OSError, ValueError) as error:
-        raise click.ClickException(str(error)) from error
+    with (
+        cluster_of(kubeconfig, context, HUB_KINDS) as cluster,
+        hub_operator(settings, cluster) as operator,
+    ):
+        stop_on_signals(operator.stop)
+        operator.run()
 
 
 @main.command(epilog=EPILOG)
 @click.option("--namespace", required=True, help="Where SiloTasks, ParticipationGrants and Releases live.")
 @click.option("--silo", required=True, help="This hospital's name at the hub.")
-@click.option("--exchange-url", required=True, help="https://host:port of the hub's exchange.")
-@click.option(
-    "--exchange-ca",
-    type=_FILE,
-    required=True,
-    help="Certificates that the exchange's must descend from (PEM).",
-)
 @click.option(
     "--hub-key",
     required=True,
     help="The hub's public key, 64 hexadecimal digits, as this site has pinned it.",
 )
 @click.option("--handover", type=_FOLDER, required=True, help="The folder that is shared with the agent.")
-@click.option("--kubeconfig", type=_FILE, help="Default: the pod's service account, or kubectl's order.")
-@click.option("--context", help="The kubeconfig's context.")
-@click.option("--probe-host", default="", help="Address of /livez, /readyz and /metrics; empty for all.")
-@click.option("--probe-port", type=click.IntRange(0, 65535), default=8080, show_default=True)
-@click.option(
-    "--log-format",
-    type=click.Choice([f.value for f in LogFormat]),
-    default=LogFormat.JSON.value,
-    show_default=True,
-)
-@click.option("--verbose", is_flag=True, help="Log what went wrong with tracebacks.")
+@common_options
 def site(
     namespace: str,
     silo: str,
-    exchange_url: str,
-    exchange_ca: Path,
     hub_key: str,
     handover: Path,
+    exchange_url: str,
+    exchange_ca: Path,
     kubeconfig: Path | None,
     context: str | None,
     probe_host: str,
@@ -187,13 +208,10 @@ def site(
     verbose: bool,
 ) -> None:
     """A hospital: the link to the hub's exchange, SiloTasks and ParticipationGrants of one namespace. It holds no key."""
-    from .kube.api_server import ApiServerCluster
-    from .kube.served import SITE_KINDS, CrdsOutdatedError, check_served
+    from .kube.served import SITE_KINDS
     from .site.wiring import SiteSettings, site_operator
-    from .telemetry.probes import ProbeError
 
-    configure(LogFormat(log_format), logging.DEBUG if verbose else logging.INFO)
-    catch_uncaught()
+    start_logs(log_format, verbose)
     try:
         key = bytes.fromhex(hub_key)
     except ValueError:
@@ -212,17 +230,12 @@ def site(
         probes=(probe_host, probe_port),
         instance=os.environ.get("HOSTNAME", ""),
     )
-    try:
-        cluster = ApiServerCluster(kubeconfig, context=context)
-        check_served(cluster, SITE_KINDS)
-        with site_operator(settings, cluster) as operator:
-            stop_on_signals(operator.stop)
-            operator.run()
-    except CrdsOutdatedError as error:
-        click.echo(str(error), err=True)
-        sys.exit(CRDS_LACKING)
-    except (ClusterError, ProbeError, OSError, ValueError) as error:
-        raise click.ClickException(str(error)) from error
+    with (
+        cluster_of(kubeconfig, context, SITE_KINDS) as cluster,
+        site_operator(settings, cluster) as operator,
+    ):
+        stop_on_signals(operator.stop)
+        operator.run()
 
 
 def stop_on_signals(stop: Callable[[], None]) -> None:

@@ -10,11 +10,13 @@ import pytest
 from fedgestalt.exchange.errors import BoardFullError, Code, ExchangeError, UnreachableError, refused
 from fedgestalt_operator.api.reasons import LinkReason
 from fedgestalt_operator.kube.crds import crd_folder
-from fedgestalt_operator.kube.errors import ClusterUnavailable, NotFound
+from fedgestalt_operator.kube.errors import ClusterUnavailable
 from fedgestalt_operator.kube.memory import MemoryCluster
 from fedgestalt_operator.kube.validate import validate_file
 from fedgestalt_operator.site.exchange import GivenRelease, GivenTask
 from fedgestalt_operator.site.link import BEAT_SECONDS, Link, LinkState, Way
+
+from .waiting import until
 
 HUB, SPACE = "ab" * 32, "site"
 DONE = {"phase": "Succeeded", "fraction": 1.0}
@@ -320,15 +322,3 @@ def test_a_running_link_goes_on_after_a_loss_and_ends_on_request(
         site.link.stop()
         runner.join(30)
     assert not runner.is_alive()
-
-
-def until(true: Any, seconds: float = 30.0) -> None:
-    pause = threading.Event()
-    for _ in range(int(seconds / 0.02)):
-        try:
-            if true():
-                return
-        except NotFound:
-            pass
-        pause.wait(0.02)
-    raise AssertionError("it did not come true")

@@ -9,10 +9,11 @@ import pytest
 
 from fedgestalt.files import write_atomic
 from fedgestalt.silo.grant import GrantFiles
-from fedgestalt_operator.kube.errors import NotFound
 from fedgestalt_operator.kube.memory import MemoryCluster
 from fedgestalt_operator.site.folder import Folder
 from fedgestalt_operator.site.reconcile import SiteReconciler
+
+from .waiting import until
 
 SPACE = "site"
 HEAD = {"apiVersion": "fedgestalt.org/v1alpha1"}
@@ -306,15 +307,3 @@ def test_a_running_reconciler_follows_cluster_and_folder_and_ends_on_request(
         site.site.stop()
         runner.join(30)
     assert not runner.is_alive()
-
-
-def until(true: Any, seconds: float = 30.0) -> None:
-    pause = threading.Event()
-    for _ in range(int(seconds / 0.02)):
-        try:
-            if true():
-                return
-        except NotFound:
-            pass
-        pause.wait(0.02)
-    raise AssertionError("it did not come true")

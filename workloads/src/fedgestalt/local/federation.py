@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from fedgestalt.evaluation import EvaluationTable
 from fedgestalt.exchange.chain import FileChainState
@@ -303,8 +302,3 @@ class LocalFederation:
 
 def _publishing(answer: Plan) -> bool:
     return any(isinstance(action, PublishRelease) for action in answer.actions)
-
-
-def round_yaml(document: Mapping[str, Any]) -> str:
-    """The document as a coordinator would write it."""
-    return yaml.safe_dump(dict(document), sort_keys=False)
