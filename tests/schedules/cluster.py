@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from fedgestalt_operator.kube.errors import ClusterUnavailable, Conflict, Gone
@@ -154,6 +154,12 @@ class ClusterPort:
 
         listed: tuple[list[Document], str] = self._call(do)
         return listed
+
+    def pages(
+        self, kind: str, namespace: str, labels: Mapping[str, str] | None = None
+    ) -> Iterator[Sequence[Document]]:
+        """See `Cluster.pages`."""
+        yield self.list(kind, namespace, labels)[0]
 
     def watch(self, kind: str, namespace: str, version: str, timeout: float) -> Iterator[Event]:
         """See `Cluster.watch`: always lost. A round's reconciler must do without."""

@@ -213,20 +213,22 @@ class HubOperator:
 
     def _list_all(self) -> bool:
         """Look at every object that there is: what a stalled watch kept from us is found here at the latest."""
-        self._rounds.look_again()
         known = self._index.uids()  # before the list: a round that is made meanwhile is not missing
+        listed = set()
         try:
-            for kind in (KIND, "Release"):
-                documents, _ = self._cluster.list(kind, self._namespace)
-                if kind == KIND:
-                    for uid in known - {d["metadata"]["uid"] for d in documents}:
-                        self._gone(uid)
-                for document in documents:
-                    key = (kind, self._namespace, document["metadata"]["name"])
-                    self._queue.add(self._index.learn(document) if kind == KIND else key)
+            self._rounds.look_again()
+            for page in self._cluster.pages(KIND, self._namespace):
+                for document in page:
+                    listed.add(document["metadata"]["uid"])
+                    self._queue.add(self._index.learn(document))
+            for page in self._cluster.pages("Release", self._namespace):
+                for document in page:
+                    self._queue.add(("Release", self._namespace, document["metadata"]["name"]))
         except ClusterError as error:
             log.warning("resync: %s", error)
             return False
+        for uid in known - listed:
+            self._gone(uid)
         return True
 
 

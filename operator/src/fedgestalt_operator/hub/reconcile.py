@@ -19,7 +19,7 @@ from ..api.round import KIND, FederationRound, parse_round
 from ..kube.errors import Conflict, NotFound
 from ..kube.port import Cluster, Document
 from ..plan import plan
-from ..plan.types import DeleteRound, JobPhase, Plan
+from ..plan.types import DeleteRound, EnsureTask, JobPhase, Plan
 from .act import Executor, JobTemplate
 from .jobs import JobReader
 from .listener import Listener
@@ -61,7 +61,7 @@ class RoundReconciler:
         self._executor = Executor(
             cluster, exchange, template or JobTemplate(), before_job, self._listener.job_created
         )
-        self._tasks = TaskMirror(cluster)
+        self._tasks = TaskMirror(cluster, namespace)
         self._lock = threading.Lock()
         self._dropped: dict[str, frozenset[str]] = {}
 
@@ -113,6 +113,7 @@ class RoundReconciler:
         with self._lock:
             if fresh:
                 self._dropped[uid] = dropped | fresh
+        self._tasks.created(uid, [a.name for a in answer.actions if isinstance(a, EnsureTask)])
         self._tasks.show(round, observed.tasks)
         if answer.requeue_after != NEWS:
             # With a decision just made the next look follows at once, and its status is the one to write.

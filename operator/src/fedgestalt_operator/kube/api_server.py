@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -60,25 +60,44 @@ class ApiServerCluster(Cluster):
         self, kind: str, namespace: str, labels: Mapping[str, str] | None = None
     ) -> tuple[list[Document], str]:
         """See `Cluster.list`. Large lists come in pages of one snapshot."""
+        found: list[Document] = []
+        version = ""
+        for page in self._pages(kind, namespace, labels):
+            items, version, begun_anew = page
+            if begun_anew:
+                found.clear()
+            found.extend(items)
+        return found, version
+
+    def pages(
+        self, kind: str, namespace: str, labels: Mapping[str, str] | None = None
+    ) -> Iterator[Sequence[Document]]:
+        """See `Cluster.pages`."""
+        for items, _, _ in self._pages(kind, namespace, labels):
+            yield items
+
+    def _pages(
+        self, kind: str, namespace: str, labels: Mapping[str, str] | None
+    ) -> Iterator[tuple[Sequence[Document], str, bool]]:
+        """Items, the list's resourceVersion, and whether they are the first of a list (that was begun anew)."""
         what = served(kind)
         request, path = Request("list", kind, namespace), what.path(namespace)
         query = {"limit": str(PAGE)}
         if labels:
             query["labelSelector"] = ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
-        found: list[Document] = []
         while True:
             try:
                 page = _parsed(request, self._connection.request(request, "GET", path, query=query))
             except Gone:  # the snapshot is no longer kept: all of it at once, as of now
                 if "limit" not in query:
                     raise
-                found = []
                 query = {key: value for key, value in query.items() if key == "labelSelector"}
                 continue
-            found.extend(_document(what, item) for item in page.get("items") or ())
             metadata = page["metadata"]
+            items = [_document(what, item) for item in page.get("items") or ()]
+            yield items, metadata["resourceVersion"], "continue" not in query
             if not metadata.get("continue"):
-                return found, metadata["resourceVersion"]
+                return
             query["continue"] = metadata["continue"]
 
     def watch(self, kind: str, namespace: str, version: str, timeout: float) -> Iterator[Event]:

@@ -10,7 +10,7 @@ import copy
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -59,6 +59,12 @@ class MemoryCluster:
                 if (k, ns) == (kind, namespace) and wanted <= document["metadata"].get("labels", {}).items()
             ]
             return found, str(self._version)
+
+    def pages(
+        self, kind: str, namespace: str, labels: Mapping[str, str] | None = None
+    ) -> Iterator[Sequence[Document]]:
+        """See `Cluster.pages`."""
+        yield self.list(kind, namespace, labels)[0]
 
     def watch(self, kind: str, namespace: str, version: str, timeout: float) -> Iterator[Event]:
         """See `Cluster.watch`."""

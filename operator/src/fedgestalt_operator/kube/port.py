@@ -7,7 +7,7 @@ cluster. Namespaced objects are read in one namespace at a time.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
@@ -57,6 +57,15 @@ class Cluster(Protocol):
         self, kind: str, namespace: str, labels: Mapping[str, str] | None = None
     ) -> tuple[list[Document], str]:
         """Objects that carry all `labels`, sorted by name, and the resourceVersion to watch from."""
+        ...
+
+    def pages(
+        self, kind: str, namespace: str, labels: Mapping[str, str] | None = None
+    ) -> Iterator[Sequence[Document]]:
+        """As `list`, some hundred objects at a time, for whoever need not hold all of them at once.
+
+        An iteration that is long under way may leave out or repeat what changed meanwhile.
+        """
         ...
 
     def watch(self, kind: str, namespace: str, version: str, timeout: float) -> Iterator[Event]:
