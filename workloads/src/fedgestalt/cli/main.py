@@ -31,6 +31,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "findings": ("fedgestalt.cli.findings", "Clusters of undiagnosed cases that a hospital has a part in."),
     "serve": ("fedgestalt.cli.serve", "Answer photos with ranked syndromes, from one release."),
     "exchange": ("fedgestalt.cli.exchange", "Serve the board through which silos and hub speak."),
+    "keys": ("fedgestalt.cli.keys", "Make an identity; print its public key and fingerprint."),
     "silo": ("fedgestalt.cli.silo", "The silo's agent: keys, protocol, spool."),
     "job": ("fedgestalt.cli.job", "The hub's stateless jobs: aggregate, kernel."),
 }
