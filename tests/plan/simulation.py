@@ -27,6 +27,7 @@ from fedgestalt_operator.plan import (
     JobPhase,
     JobState,
     Observed,
+    Pending,
     Plan,
     PublishRelease,
     SiloState,
@@ -43,6 +44,7 @@ __all__ = [
     "HOLD",
     "INCOMPLETE",
     "POST",
+    "STUCK",
     "TERMINAL",
     "UID",
     "Hook",
@@ -53,6 +55,8 @@ __all__ = [
     "reason",
 ]
 
+STUCK = 'ImagePullBackOff: Back-off pulling image "fedgestalt-workload"'
+"""Why a pod does not begin, in a world where one does not."""
 TERMINAL = (Phase.SUCCEEDED.value, Phase.FAILED.value)
 
 
@@ -197,6 +201,9 @@ class World(SlotIndex):
             if state.phase is JobPhase.RUNNING and self.now >= state.started + self.job_seconds:
                 fate = self.job_hook(name)
                 if fate == "hang":
+                    continue
+                if fate == "stuck":
+                    self.jobs[name] = replace(state, pending=Pending(state.started, STUCK))
                     continue
                 kind = state.result["kind"]
                 result: dict[str, Any] = {"digest": digest(name).hex()}

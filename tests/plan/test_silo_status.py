@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from fedgestalt_operator.api.conditions import timestamp
 from fedgestalt_operator.api.meta import Metadata
 from fedgestalt_operator.api.silo import Silo, SiloIdentity
@@ -55,7 +57,7 @@ def test_ready_takes_the_reason_of_the_first_thing_that_is_wrong() -> None:
     assert ready(status(expired)) == ("False", "IdentityExpired")
     assert ready(status(hearing=silent)) == ("False", "LinkLost")
     assert ready(status(hearing=other)) == ("False", "VersionDiffers")
-    assert ready(status(hearing=None)) == ("Unknown", "NeverHeard")
+    assert ready(status(hearing=None)) == ("Unknown", "NeverConnected")
     assert ready(status(reachable=False, hearing=None)) == ("Unknown", "ExchangeUnreachable")
 
 
@@ -65,10 +67,24 @@ def test_a_lost_link_is_dated_by_the_silence_and_not_by_the_moment_it_was_seen()
     assert found["lastTransitionTime"] == timestamp(NOW - 200 + 90)
 
 
-def test_an_exchange_that_has_just_started_has_lost_nobody() -> None:
-    fresh = Hearing(None, NOW - 30)
-    assert ready(status(hearing=fresh)) == ("Unknown", "NeverHeard")
-    assert ready(status(hearing=Hearing(None, NOW - 91))) == ("False", "LinkLost")
+def test_a_silo_is_not_lost_but_never_connected_until_its_first_word_however_long_that_takes() -> None:
+    shown = status(hearing=None)
+    for since in (NOW - 30, NOW - 91, NOW - 86400):
+        shown = status(hearing=Hearing(None, since), old=shown)
+        assert ready(shown) == ("Unknown", "NeverConnected")
+    first = status(hearing=Hearing(NOW - 5, NOW - 86400), old=shown)
+    assert conditions(first)["Connected"] == ("True", "Heard")
+    assert conditions(status(hearing=Hearing(NOW - 91, NOW - 86400), old=first))["Connected"][1] == "LinkLost"
+
+
+@pytest.mark.parametrize("version", ["0.3.1", ""])
+def test_an_exchange_that_has_just_started_has_lost_nobody_and_forgotten_nobody(version: str) -> None:
+    before = status(hearing=Hearing(NOW - 5, NOW - 1000, version))
+    away = status(hearing=None, reachable=False, old=before)
+    fresh = status(hearing=Hearing(None, NOW - 30), old=away if version else before)
+    assert ready(fresh) == ("Unknown", "NotHeardYet")
+    assert ready(status(hearing=Hearing(None, NOW - 91), old=fresh)) == ("False", "LinkLost")
+    assert fresh.get("version", "") == version  # what it last reported, by the column's description
 
 
 def test_heartbeats_alone_change_nothing() -> None:

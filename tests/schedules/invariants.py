@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from fedgestalt_operator.api.conditions import seconds
 from fedgestalt_operator.api.task import SiloTask
 from fedgestalt_operator.kube.port import Document
+from fedgestalt_operator.plan.deadlines import START_WITHIN
 from fedgestalt_operator.plan.types import Decision, Entry
 
 from .faults import Violation
@@ -199,10 +200,13 @@ class Invariants:
         world, board = self._world, self._world.exchange
         if name in self.jobs:
             lost = world.jobs.lost | {n for n in world.jobs.finished if not self._later(n)}
+            lost |= {n for n in world.jobs.stuck if self._later_lost(n)}
             gone = name in lost and not self._outcome(name)
             must(gone, f"Job {name} created a second time")
         question = name.rsplit("-", 1)[0]
-        running = [n for n in world.jobs.running() if n != name and n.rsplit("-", 1)[0] == question]
+        same = [n for n in world.jobs.running() if n != name and n.rsplit("-", 1)[0] == question]
+        # One whose pod never began is replaced before it is deleted, so that the restart is counted.
+        running = [n for n in same if world.jobs.stuck.get(n, world.now) > world.now - START_WITHIN]
         must(not running, f"Job {name} created while {running} runs")
         self.jobs.append(name)
         if at := _coordinates(name):
@@ -219,6 +223,14 @@ class Invariants:
         return any(
             n.startswith(f"{question}-") and int(n.rsplit("-", 1)[1]) > int(restart) for n in self.jobs
         )
+
+    def _later_lost(self, name: str) -> bool:
+        """Whether every restart after this one was made away with by somebody else, so that the hub cannot know of it."""
+        question, restart = name.rsplit("-", 1)
+        later = {
+            n for n in self.jobs if n.startswith(f"{question}-") and int(n.rsplit("-", 1)[1]) > int(restart)
+        }
+        return bool(later) and later <= self._world.jobs.lost
 
     def _outcome(self, name: str) -> Entry | None:
         board = self._world.exchange
@@ -253,7 +265,8 @@ class Invariants:
             return
         name, board = document["metadata"]["name"], self._world.exchange
         ended = board.decisions("released") or board.decisions("failed")
-        must(ended or self._outcome(name), f"Job {name} deleted while its outcome is wanted")
+        replaced = name in self._world.jobs.stuck and self._later(name)
+        must(ended or replaced or self._outcome(name), f"Job {name} deleted while its outcome is wanted")
 
     def dropping(self, digests: Sequence[str]) -> None:
         """Blobs are about to be deleted."""
@@ -307,7 +320,7 @@ class Invariants:
     def _wait(self, wait: Mapping[str, Any], phase: str) -> None:
         board = self._world.exchange
         if wait["what"].startswith("job "):
-            name = wait["what"].split("(")[1].rstrip(")")
+            name = wait["what"].rpartition("(")[2].rstrip(")")
             must(name in self.jobs, f"the status says that {name} runs before it was created")
         elif wait["who"] in board.silos and phase != "Pending":
             given = [n for n in board.tasks if n.rsplit("-", 1)[0].endswith(f"-{wait['who']}")]
@@ -323,7 +336,7 @@ class Invariants:
                 resting = self._world.exchange.suspended or wait["who"] == "coordinator"
                 must(resting, f"a wait without an end: {wait}")
                 continue
-            job = wait["what"].partition("(")[2].rstrip(")") if wait["what"].startswith("job ") else None
+            job = wait["what"].rpartition("(")[2].rstrip(")") if wait["what"].startswith("job ") else None
             must(
                 job is None or job in self._world.jobs.running(),
                 f"the status waits for {job}, which does not run",

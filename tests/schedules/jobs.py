@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from fedgestalt_operator.api.conditions import timestamp
+from fedgestalt_operator.api.conditions import seconds, timestamp
 from fedgestalt_operator.hub.jobs import JOB_NAME
 from fedgestalt_operator.kube.port import Document
 
@@ -16,8 +16,8 @@ from ..plan.silos import digest
 from .cluster import SimCluster
 from .exchange import SimExchange
 
-OK, FAIL, GARBLED, SILENT, HANG = "ok", "fail", "garbled", "silent", "hang"
-BAD = (FAIL, FAIL, GARBLED, SILENT, HANG)
+OK, FAIL, GARBLED, SILENT, HANG, STUCK = "ok", "fail", "garbled", "silent", "hang", "stuck"
+BAD = (FAIL, FAIL, GARBLED, SILENT, HANG, STUCK)
 LONGEST = 600.0
 """Seconds after which a Job that hangs is ended."""
 
@@ -38,6 +38,8 @@ class JobController:
     finished: dict[str, float] = field(default_factory=dict)
     lost: set[str] = field(default_factory=set)
     """Names of Jobs that somebody else deleted before they were over."""
+    stuck: dict[str, float] = field(default_factory=dict)
+    """Names of Jobs whose pods never begin, and when they were made."""
     _fates: dict[str, tuple[str, float]] = field(default_factory=dict)
 
     def step(self) -> bool:
@@ -47,9 +49,15 @@ class JobController:
             name, uid = job["metadata"]["name"], job["metadata"]["uid"]
             if uid not in self._fates:
                 fate = self.rng.choice(BAD) if self.rng.random() < self.bad else OK
-                takes = LONGEST if fate == HANG else self.rng.uniform(0.5, 1.5) * self.seconds
+                takes = {HANG: LONGEST, STUCK: float("inf")}.get(fate)
+                if takes is None:
+                    takes = self.rng.uniform(0.5, 1.5) * self.seconds
                 self._fates[uid] = (fate, self.now() + takes)
-                self._start(job)
+                if fate == STUCK:
+                    self.stuck[name] = seconds(job["metadata"]["creationTimestamp"])
+                else:
+                    self.stuck.pop(name, None)
+                self._start(job, fate)
             fate, due = self._fates[uid]
             if not job.get("status", {}).get("conditions"):
                 if self.now() >= due:
@@ -71,12 +79,16 @@ class JobController:
             self.lost.add(name)
             self.cluster.delete("Job", "", name)
 
-    def _start(self, job: Document) -> None:
+    def _start(self, job: Document, fate: str) -> None:
         meta = job["metadata"]
         owner = {"apiVersion": "batch/v1", "kind": "Job", "name": meta["name"], "uid": meta["uid"]}
         labels = {**job["spec"]["template"]["metadata"]["labels"], JOB_NAME: meta["name"]}
         pod = {"name": f"{meta['name']}-x", "labels": labels, "ownerReferences": [owner]}
         self.cluster.create({"apiVersion": "v1", "kind": "Pod", "metadata": pod})
+        state = {"waiting": {"reason": "ErrImagePull"}} if fate == STUCK else {"running": {}}
+        self.cluster.patch_status(
+            "Pod", "", pod["name"], {"containerStatuses": [{"name": "x", "state": state}]}
+        )
 
     def _end(self, job: Document, fate: str) -> None:
         name = job["metadata"]["name"]

@@ -25,6 +25,7 @@ class RoundReason(StrEnum):
     TRIES_EXHAUSTED = "TriesExhausted"
     MODEL_DIVERGED = "ModelDiverged"
     KERNEL_FAILED = "KernelFailed"
+    KERNEL_NOT_STARTED = "KernelNotStarted"
     EVALUATION_DIVERGED = "EvaluationDiverged"
     VOCABULARY_UNKNOWN = "VocabularyUnknown"
     BASE_UNKNOWN = "BaseUnknown"
@@ -50,6 +51,7 @@ class RetryReason(StrEnum):
     BOUND_EXCEEDED = "BoundExceeded"
     CHECK_FAILED = "CheckFailed"
     JOB_FAILED = "JobFailed"
+    JOB_NOT_STARTED = "JobNotStarted"
 
 
 class SkipReason(StrEnum):
@@ -98,7 +100,8 @@ class SiloReason(StrEnum):
     IDENTITY_EXPIRED = "IdentityExpired"
     # Connected
     HEARD = "Heard"
-    NEVER_HEARD = "NeverHeard"
+    NEVER_CONNECTED = "NeverConnected"
+    NOT_HEARD_YET = "NotHeardYet"
     LINK_LOST = "LinkLost"
     EXCHANGE_UNREACHABLE = "ExchangeUnreachable"
     # Compatible

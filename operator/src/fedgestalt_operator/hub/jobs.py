@@ -1,4 +1,4 @@
-"""Jobs of a round as the planner wants to see them: read from batch/v1 Jobs and the pods that ended."""
+"""Jobs of a round as the planner wants to see them: read from batch/v1 Jobs and the pods that ended or do not begin."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from ..api.conditions import seconds
 from ..kube.jobs import parse_result
 from ..kube.labels import ROUND_UID
 from ..kube.port import Cluster, Document
-from ..plan.types import JobPhase, JobState
+from ..plan.types import JobPhase, JobState, Pending
+from .pending import why_pending
 
 KEPT: Final = 4096
 """Jobs that are over and whose results are remembered, about 1 kB each."""
@@ -34,7 +35,7 @@ class JobReader:
     def _state(self, job: Document) -> JobState:
         started, ended = _time(job["metadata"].get("creationTimestamp")), _ended(job)
         if ended is None:
-            return JobState(JobPhase.RUNNING, started=started)
+            return JobState(JobPhase.RUNNING, started=started, pending=self._pending(job))
         uid = job["metadata"]["uid"]
         with self._lock:
             known = self._over.get(uid)
@@ -50,6 +51,22 @@ class JobReader:
                     self._over.popitem(last=False)
         return known
 
+    def _pending(self, job: Document) -> Pending | None:
+        """None for a Job whose pod runs. Pods are asked for only where the Job itself does not say so."""
+        status, metadata = job.get("status", {}), job["metadata"]
+        if job["spec"].get("suspend"):
+            return Pending(None, "held back by the queue that admits it")
+        if status.get("ready"):
+            return None
+        why = why_pending(_pods(self._cluster, job))
+        since = status.get("startTime") or metadata.get("creationTimestamp")
+        return None if why is None else Pending(_time(since), why)
+
+
+def _pods(cluster: Cluster, job: Document) -> list[Document]:
+    metadata = job["metadata"]
+    return cluster.list("Pod", metadata.get("namespace", ""), {JOB_NAME: metadata["name"]})[0]
+
 
 def _ended(job: Mapping[str, Any]) -> tuple[JobPhase, float] | None:
     for condition in job.get("status", {}).get("conditions", ()):
@@ -61,9 +78,7 @@ def _ended(job: Mapping[str, Any]) -> tuple[JobPhase, float] | None:
 
 def _result(cluster: Cluster, job: Document) -> Mapping[str, Any] | None:
     """What the Job's pod left in its termination message; None if there is none, or it cannot be read."""
-    metadata = job["metadata"]
-    pods, _ = cluster.list("Pod", metadata.get("namespace", ""), {JOB_NAME: metadata["name"]})
-    for pod in pods:
+    for pod in _pods(cluster, job):
         for container in pod.get("status", {}).get("containerStatuses", ()):
             ended = container.get("state", {}).get("terminated")
             if ended and ended.get("exitCode") == 0 and ended.get("message"):  # a sidecar leaves none

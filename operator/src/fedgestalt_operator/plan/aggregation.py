@@ -159,7 +159,7 @@ def _reveals(ctx: Context, out: Draft, current: Try, senders: Entry, survivors: 
             digest = bytes.fromhex(job.state.result["digest"])
             out.decide(current.at, Kind.AGGREGATE, {"digest": digest, "silos": list(survived)})
         elif job.exhausted:
-            retry(ctx, out, current, RetryReason.JOB_FAILED)
+            retry(ctx, out, current, RetryReason.JOB_NOT_STARTED if job.stuck else RetryReason.JOB_FAILED)
         return
     accepts = {s: e for s, e in ctx.board.silos(Kind.ACCEPT, current.at).items() if s in survived}
     refused = {

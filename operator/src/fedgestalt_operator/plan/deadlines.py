@@ -8,6 +8,10 @@ from dataclasses import dataclass
 LOST_AFTER = 90.0
 """Seconds of silence after which a silo counts as lost."""
 
+START_WITHIN = 300.0
+"""Seconds from a Job's creation within which its pod must run: image, node, volumes. A clock of its own, since the active
+deadline, of days, is the wrong one for a pod that nothing will ever start."""
+
 
 @dataclass(frozen=True, slots=True)
 class Clock:
@@ -42,6 +46,14 @@ class Clock:
 def is_live(last_heard: float | None, now: float) -> bool:
     """Whether a silo has been heard within the last 90 s."""
     return last_heard is not None and now - last_heard <= LOST_AFTER
+
+
+def start_until(since: float, restart: int) -> float:
+    """Until when a Job's pod must run that could from `since` on; each restart has twice as long as the one before.
+
+    So a node that is missing for an hour does not use up the restarts of a round that took days.
+    """
+    return since + START_WITHIN * 2.0**restart
 
 
 def first(times: Iterable[float]) -> float | None:

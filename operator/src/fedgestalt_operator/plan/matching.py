@@ -69,6 +69,8 @@ def step_matching(ctx: Context, out: Draft) -> None:
     if job.state is not None:
         found = {name: bytes.fromhex(digest) for name, digest in job.state.result["owners"].items()}
         out.decide(ctx.at, Kind.RANKINGS, {"owners": found})
+    elif job.stuck:
+        out.fail(RoundReason.KERNEL_NOT_STARTED, f"the kernel Job's last restart never ran: {job.stuck}")
     elif job.exhausted:
         out.fail(RoundReason.KERNEL_FAILED, "the kernel Job failed and so did its restarts; see its log")
 

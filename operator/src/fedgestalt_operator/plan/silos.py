@@ -53,7 +53,7 @@ def silo_status(
     """
     findings = {
         SiloCondition.ACCEPTED: _accepted(silo, now),
-        SiloCondition.CONNECTED: _connected(hearing, reachable, now),
+        SiloCondition.CONNECTED: _connected(hearing, reachable, _was_heard(old), now),
         SiloCondition.COMPATIBLE: _compatible(hearing, hub_version),
     }
     bad = next((f for f in findings.values() if f.status is not Truth.TRUE), None)
@@ -78,9 +78,17 @@ def silo_status(
         "tasks": tasks,
         "conditions": documents(conditions),
     }
-    if hearing is not None and hearing.version:
-        status["version"] = hearing.version[:32]
+    version = (hearing.version[:32] if hearing is not None else "") or old.get("version", "")
+    if version:
+        status["version"] = version
     return status
+
+
+def _was_heard(old: Mapping[str, Any]) -> bool:
+    """Whether the status that stands says that the silo has spoken: an exchange that was restarted has forgotten."""
+    before = next((c for c in old.get("conditions", ()) if c["type"] == SiloCondition.CONNECTED), None)
+    known = (SiloReason.HEARD, SiloReason.LINK_LOST, SiloReason.NOT_HEARD_YET)
+    return bool(old.get("version")) or (before is not None and before["reason"] in known)
 
 
 def _accepted(silo: Silo, now: float) -> _Finding:
@@ -99,17 +107,21 @@ def _accepted(silo: Silo, now: float) -> _Finding:
     return _Finding(Truth.TRUE, SiloReason.ACCEPTED)
 
 
-def _connected(hearing: Hearing | None, reachable: bool, now: float) -> _Finding:
+def _connected(hearing: Hearing | None, reachable: bool, was_heard: bool, now: float) -> _Finding:
     if not reachable:
         return _Finding(
             Truth.UNKNOWN, SiloReason.EXCHANGE_UNREACHABLE, "the exchange does not answer the operator"
         )
-    if hearing is None:
-        return _Finding(Truth.UNKNOWN, SiloReason.NEVER_HEARD, "the exchange has not heard it yet")
-    heard = hearing.last_heard
-    if heard is None and now - hearing.serving_since <= LOST_AFTER:
+    heard = None if hearing is None else hearing.last_heard
+    if heard is None and not was_heard:
         return _Finding(
-            Truth.UNKNOWN, SiloReason.NEVER_HEARD, "the exchange has not heard it since it started"
+            Truth.UNKNOWN,
+            SiloReason.NEVER_CONNECTED,
+            "the exchange has never heard it; the hospital starts its agent with the key registered here",
+        )
+    if hearing is None or (heard is None and now - hearing.serving_since <= LOST_AFTER):
+        return _Finding(
+            Truth.UNKNOWN, SiloReason.NOT_HEARD_YET, "the exchange has not heard it since it started"
         )
     if heard is None or now - heard > LOST_AFTER:
         lost = (hearing.serving_since if heard is None else heard) + LOST_AFTER

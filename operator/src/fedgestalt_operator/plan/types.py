@@ -37,14 +37,28 @@ class JobPhase(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Pending:
+    """A Job whose pod does not run yet, and why.
+
+    `since`: from when its time to start runs; None while a queue holds it back, for then its turn has not come.
+    """
+
+    since: float | None
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class JobState:
-    """A Job of the hub. `result` is the JSON object that it wrote at its end."""
+    """A Job of the hub. `result` is the JSON object that it wrote at its end.
+
+    `pending` belongs to the phase Running, which a Job has from its creation on: its pod has not begun.
+    """
 
     phase: JobPhase
     result: Mapping[str, Any] = field(default_factory=dict)
     started: float = 0.0
     finished: float | None = None
-    restarts: int = 0
+    pending: Pending | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,11 +100,13 @@ class Facts:
 
 def _jobs(jobs: Mapping[str, JobState]) -> str:
     done = [name for name, state in jobs.items() if state.phase is JobPhase.SUCCEEDED]
-    failed = sorted(jobs.keys() - set(done))
+    stuck = sorted(name for name, state in jobs.items() if state.pending is not None)
+    failed = sorted(jobs.keys() - {*done, *stuck})
     parts = [f"{name} succeeded with the result that the decision states" for name in done]
     if failed:
         more = f" and {len(failed) - 1} restarts" if len(failed) > 1 else ""
         parts.append(f"{failed[0]}{more} failed")
+    parts += [f"{name} did not start in time" for name in stuck]
     return "; ".join(parts)
 
 

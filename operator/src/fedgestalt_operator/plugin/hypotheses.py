@@ -13,13 +13,13 @@ from ..plan.board_file import BoardRecord, plain
 from ..plan.deadlines import LOST_AFTER
 from ..plan.kinds import RESUMED, SUSPENDED, Kind
 from ..plan.names import aggregate_name, kernel_name
-from ..plan.types import Entry, JobPhase, JobState, Plan
+from ..plan.types import Entry, JobPhase, JobState, Pending, Plan
 from .facts import Facts, last_heard, silent_or_barred
 from .reasons import LINK_LOST, NOT_ACCEPTED
 
 _REASON: Final = re.compile(r"\((\w+)\)$")
 _JOB: Final = re.compile(r"\((fg-[-a-z0-9]+)-(\d)\)")
-_SUM: Final = re.compile(r"(\S+) t=(\d+): \d+ tries failed, the last one with JobFailed")
+_SUM: Final = re.compile(r"(\S+) t=(\d+): \d+ tries failed, the last one with (JobFailed|JobNotStarted)")
 _MORE: Final = re.compile(r"(\d+) more silo\(s\)")
 
 
@@ -37,6 +37,9 @@ def required(record: BoardRecord, made: Entry, prefix: Sequence[Entry], now: flo
             return Facts(jobs={kernel_name(uid, made.enrolment, 0): _succeeded({"owners": owners})})
         case Kind.RETRY if body.get("reason") == RetryReason.JOB_FAILED:
             return Facts(jobs=_all_failed(record, made))
+        case Kind.RETRY if body.get("reason") == RetryReason.JOB_NOT_STARTED:
+            at = (uid, made.member, made.t, made.attempt, made.enrolment)
+            return Facts(jobs={aggregate_name(*at, MAX_RESTARTS): _stuck()})
         case Kind.STAGE if made.member in (SUSPENDED, RESUMED) and record.round.metadata.generation > 1:
             return Facts(suspend=made.member == SUSPENDED)
         case Kind.VOID if body.get("reason") == VoidReason.SILO_LOST:
@@ -138,13 +141,17 @@ def _of_failure(record: BoardRecord, made: Entry, prefix: Sequence[Entry], now: 
             return Facts(failed=dict.fromkeys(sorted(named), FaultReason.GRANT_MISMATCH.value))
         case RoundReason.KERNEL_FAILED:
             return Facts(jobs={kernel_name(uid, made.enrolment, r): _FAILED for r in range(MAX_RESTARTS + 1)})
+        case RoundReason.KERNEL_NOT_STARTED:
+            last = kernel_name(uid, made.enrolment, MAX_RESTARTS)
+            return Facts(jobs={last: _stuck(message.partition(": ")[2])})
         case _:
             facts = _of_segments(message, silos, prefix, now)
     jobs = {f"{name}-{r}": _FAILED for name, last in _JOB.findall(message) for r in range(int(last))}
     failing = _SUM.search(message)
     if failing is not None:
         at = (uid, failing[1], int(failing[2]), MAX_TRIES, made.enrolment)
-        jobs |= {aggregate_name(*at, r): _FAILED for r in range(MAX_RESTARTS + 1)}
+        stuck = failing[3] == RetryReason.JOB_NOT_STARTED
+        jobs[aggregate_name(*at, MAX_RESTARTS)] = _stuck() if stuck else _FAILED
     return replace(facts, jobs=jobs)
 
 
@@ -186,6 +193,11 @@ def _all_failed(record: BoardRecord, made: Entry) -> dict[str, JobState]:
 
 def _succeeded(result: Mapping[str, object]) -> JobState:
     return JobState(JobPhase.SUCCEEDED, result)
+
+
+def _stuck(why: str = "unknown") -> JobState:
+    """A Job whose pod has had all its time to start."""
+    return JobState(JobPhase.RUNNING, pending=Pending(0.0, why))
 
 
 _FAILED: Final = JobState(JobPhase.FAILED)

@@ -49,6 +49,10 @@ MEANINGS: Final[dict[RoundReason, tuple[str, str]]] = {
         "Compare the silos' software versions and initial weights, then create another round.",
     ),
     RoundReason.KERNEL_FAILED: ("the kernel Job failed and so did its restarts", "Read the Job's log."),
+    RoundReason.KERNEL_NOT_STARTED: (
+        "no pod of the kernel Job or of its restarts began in time",
+        "Ask the platform team for what the message names (image, node, quota), then create another round.",
+    ),
     RoundReason.EVALUATION_DIVERGED: (
         "the silos computed different evaluation tables from the same sum",
         "Compare the silos' software versions, then create another round.",
