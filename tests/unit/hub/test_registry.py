@@ -80,7 +80,7 @@ def test_a_silo_is_registered_and_then_ready_once_it_was_heard() -> None:
     place.silo("west")
     place.reconciler.reconcile()
     assert place.exchange.registered == [{"west": True}]
-    assert place.ready("west") == ("False", "LinkLost")  # silent for a thousand seconds
+    assert place.ready("west") == ("Unknown", "NeverConnected")  # silent for a thousand seconds
     place.exchange.heard["west"] = NOW
     place.reconciler.reconcile()
     assert place.ready("west") == ("True", "Ready")
