@@ -10,10 +10,11 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+from fedgestalt import __version__
 from fedgestalt.exchange.client import BoardClient, SiloTaskDocument
 from fedgestalt.exchange.tokens import Credential
 from fedgestalt.files import write_atomic
@@ -22,6 +23,7 @@ from fedgestalt_operator.plan.handover import LEDGER, STATUS, TASKS, TOKEN
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS: Final = 0.5
+BEAT_SECONDS: Final = 20.0
 MAX_BYTES: Final = 64 * 1024
 SHARED_MODE: Final = 0o640
 """The two containers of the pod share a group, not a user."""
@@ -48,15 +50,26 @@ class TaskSource(Protocol):
 
 
 class ExchangeTasks:
-    """Tasks from the exchange itself, by a long poll."""
+    """Tasks from the exchange itself, by a long poll.
 
-    def __init__(self, waiting: BoardClient, saying: BoardClient) -> None:
-        """A client for each of the two threads."""
-        self._waiting, self._saying = waiting, saying
+    There is no operator here to send heartbeats. Any request says that the silo is there; only a heartbeat says which
+    version it runs, and an exchange forgets that when it is restarted.
+    """
+
+    def __init__(
+        self, waiting: BoardClient, saying: BoardClient, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """A client for each of the two threads. ``clock``: seconds that only go forward."""
+        self._waiting, self._saying, self._clock = waiting, saying, clock
         self._revision, self._known = 0, dict[str, int]()
+        self._next_beat = float("-inf")
 
     def wait(self, seconds: float) -> list[SiloTaskDocument]:
         """See :class:`TaskSource`."""
+        moment = self._clock()
+        if moment >= self._next_beat:
+            self._waiting.heartbeat(__version__)
+            self._next_beat = moment + BEAT_SECONDS
         listed, self._revision = self._waiting.tasks(seconds, after=self._revision)
         fresh = [task for task in listed if self._known.get(task.name) != task.revision]
         self._known.update((task.name, task.revision) for task in fresh)
