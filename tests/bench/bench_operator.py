@@ -20,11 +20,13 @@ import argparse
 import json
 import os
 import random
+import re
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -82,7 +84,11 @@ def measure(server: ApiServer, folder: Path, options: argparse.Namespace) -> dic
     figures["bare_seconds"] = round(bare_writes(server, options.rounds * options.silos), 1)
     say("bare_seconds", figures)
     with running_hub(server, namespace, folder / "hub", names, resync=RESYNC_SECONDS) as hub:
+        before = requests(server)
         figures["plan_seconds"] = round(plan(hub, options), 1)
+        print(
+            f"requests while planning: {dict((requests(server) - before).most_common(12))}", file=sys.stderr
+        )
         figures["ratio_to_bare"] = round(figures["plan_seconds"] / figures["bare_seconds"], 2)
         say("plan_seconds", figures)
         figures["rss_mib_after_planning"] = rss_mib(hub)
@@ -192,26 +198,35 @@ def settle(hub: Hub) -> None:
 
 def idle_writes(hub: Hub) -> int:
     """Writes to our resources, Jobs and Events during ten resyncs without news."""
-    before = writes(hub.server)
-    looks = reconciles(hub)
+    before, looks = requests(hub.server), reconciles(hub)
     time.sleep(RESYNCS * RESYNC_SECONDS)
-    looked = reconciles(hub) - looks
-    print(f"reconciles while idle: {looked:.0f}", file=sys.stderr)
-    return int(writes(hub.server) - before)
+    print(f"reconciles while idle: {reconciles(hub) - looks:.0f}", file=sys.stderr)
+    made = +(requests(hub.server) - before)
+    written = {what: n for what, n in made.items() if is_write(what)}
+    print(f"writes while idle: {written}", file=sys.stderr)
+    return sum(written.values())
 
 
-def writes(server: ApiServer) -> float:
+def writes(server: ApiServer) -> int:
     """Writing requests that the API server counted, without its own."""
-    text = server.client().get("/metrics").text
-    total = 0.0
-    for line in text.splitlines():
-        if line.startswith("apiserver_request_total{") and any(f'verb="{verb}"' in line for verb in WRITES):
-            if any(f'resource="{own}"' in line for own in ("leases", "tokenreviews", "subjectaccessreviews")):
-                continue
-            if 'resource="serviceaccounts"' in line or "reviews" in line:
-                continue
-            total += float(line.rsplit(" ", 1)[1])
-    return total
+    return sum(n for what, n in requests(server).items() if is_write(what))
+
+
+def is_write(what: str) -> bool:
+    """Whether a request of this verb and resource changes anything of ours, Jobs and Events included."""
+    verb, resource = what.split(" ", 1)
+    return verb in WRITES and resource not in ("leases", "serviceaccounts") and "reviews" not in resource
+
+
+def requests(server: ApiServer) -> Counter[str]:
+    """Requests that the API server counted, by verb and resource."""
+    found: Counter[str] = Counter()
+    for line in server.client().get("/metrics").text.splitlines():
+        if line.startswith("apiserver_request_total{"):
+            labels = dict(re.findall(r'(\w+)="([^"]*)"', line))
+            resource = "/".join(filter(None, (labels["resource"], labels["subresource"])))
+            found[f"{labels['verb']} {resource}"] += int(float(line.rsplit(" ", 1)[1]))
+    return found
 
 
 def reconciles(hub: Hub) -> float:

@@ -17,7 +17,7 @@ from typing import Any, Final
 from .crds import load_crds
 from .errors import AlreadyExists, Conflict, Gone, NotFound
 from .port import Document, Event, EventType
-from .validate import validate, validate_status
+from .validate import validate, validate_status, with_defaults
 
 _KEPT_EVENTS: Final = 10_000
 _SERVER_FIELDS: Final = ("uid", "resourceVersion", "generation", "creationTimestamp", "deletionTimestamp")
@@ -101,6 +101,8 @@ class MemoryCluster:
                 raise AlreadyExists(f"{key[0]} {key[2]} is there already")
             fresh = self._checked(document, None)
             fresh.pop("status", None)
+            if fresh["kind"] in load_crds():
+                fresh = with_defaults(fresh)  # a status that nobody has written may have some
             for field in _SERVER_FIELDS:
                 fresh["metadata"].pop(field, None)
             born = {"uid": self._new_uid(), "generation": 1, "creationTimestamp": self._moment()}

@@ -51,13 +51,18 @@ def validate(
             ],
         )
     schema = schema_of(str(document["kind"]))
-    defaulted = apply_defaults(schema, dict(document))
-    assert isinstance(defaulted, dict)
+    defaulted = with_defaults(document)
     problems = _metadata_problems(defaulted) + schema_problems(schema, defaulted)
     if not problems:
         problems = rule_problems(schema, defaulted, old)
     if problems:
         raise InvalidDocumentError(source, problems)
+    return defaulted
+
+
+def with_defaults(document: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of a document of one of our kinds with its defaults, unchecked: as the API server reads a stored one."""
+    defaulted: dict[str, Any] = apply_defaults(schema_of(str(document["kind"])), dict(document))
     return defaulted
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ..api import API_VERSION, GROUP, release, task
+from ..api.task import TaskPhase
 from ..kube.labels import KIND, MANAGER, ROUND_UID, SILO
 from ..kube.port import Document
 from ..plan.handover import report_of, settled
@@ -81,9 +82,20 @@ def reports(
         name, status = document["metadata"]["name"], document.get("status", {})
         if status.get("phase") and name in known:
             report = report_of(status)
-            if report != known[name]:
+            if report != known[name] and not _unsaid(report, known[name]):
                 found.append((name, report))
     return tuple(found)
+
+
+def _unsaid(report: Mapping[str, Any], known: Mapping[str, Any]) -> bool:
+    """A task that waits for nothing in particular, as each one does before anybody looked at it: no word that should
+    take another one back.
+    """
+    return (
+        report.get("phase") == TaskPhase.PENDING
+        and "reason" not in report
+        and known.get("phase") != TaskPhase.PENDING
+    )
 
 
 def _task_labels(spec: Mapping[str, Any]) -> dict[str, str]:
