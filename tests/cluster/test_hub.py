@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from fedgestalt.secagg.messages import Kind, Message
+
 from .api_server import ApiServer
 from .hub import SECRET, Hub, round_document, running_hub
 
@@ -149,6 +151,43 @@ def test_a_round_that_is_over_goes_after_its_time_to_live_and_so_do_its_tasks(hu
 
     assert wait_until(lambda: "short" not in [d["metadata"]["name"] for d in hub.list("federationrounds")])
     assert wait_until(lambda: not tasks()), "the exchange gives the silos a deleted round's tasks"
+
+
+def failures(hub: Hub, uid: str) -> list[str]:
+    """Reasons of the failures that a silo reads on a round's board."""
+    with hub.client("west") as client:
+        messages = [Message.decode(entry.message) for entry in client.entries(uid, 0)]
+    return [str(m.body["reason"]) for m in messages if m.slot.kind is Kind.FAILED]
+
+
+def rounds_at_the_exchange(hub: Hub) -> frozenset[str]:
+    with hub.hub_client() as client:
+        return client.rounds()
+
+
+def test_the_silos_of_a_running_round_that_is_deleted_are_told_and_their_tasks_are_taken_back(
+    hub: Hub,
+) -> None:
+    uid = enrolling(hub, "deleted")["metadata"]["uid"]
+    assert wait_until(lambda: uid in rounds_at_the_exchange(hub))
+    hub.server.call("DELETE", f"{hub.group}/federationrounds/deleted")
+    assert wait_until(lambda: uid not in rounds_at_the_exchange(hub))
+    assert failures(hub, uid) == ["Deleted"]
+
+
+def test_a_round_that_was_deleted_while_no_operator_ran_is_found_at_the_next_start(hub: Hub) -> None:
+    uid = enrolling(hub, "deleted-unseen")["metadata"]["uid"]
+    kept = enrolling(hub, "kept")["metadata"]["uid"]
+    assert wait_until(lambda: {uid, kept} <= rounds_at_the_exchange(hub))
+    assert hub.operator is not None
+    hub.operator.kill()
+    hub.server.call("DELETE", f"{hub.group}/federationrounds/deleted-unseen")
+    hub.start_operator()
+    hub.wait_ready()
+    assert wait_until(lambda: uid not in rounds_at_the_exchange(hub))
+    assert failures(hub, uid) == ["Deleted"]
+    assert kept in rounds_at_the_exchange(hub)
+    assert failures(hub, kept) == []
 
 
 def wait_until(ready: Any, seconds: float = 60) -> bool:

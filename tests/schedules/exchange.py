@@ -172,6 +172,15 @@ class ExchangePort:
         """See the port."""
         return self._call(lambda: dict(self._exchange.tasks))
 
+    def rounds(self) -> frozenset[str]:
+        """See the port."""
+        uid = self._exchange.round.metadata.uid
+        return self._call(lambda: frozenset({uid} if self._exchange.tasks else ()))
+
+    def forget(self, round_uid: str) -> None:
+        """See the port."""
+        self._call(self._exchange.tasks.clear, write=True)
+
     def changes(self, after: int, wait: float) -> Changes:
         """See the port."""
         return self._call(lambda: Changes(frozenset(), self._exchange.revision, everything=True))

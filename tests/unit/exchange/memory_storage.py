@@ -211,6 +211,9 @@ class MemoryStorage:
     def round_tasks(self, round_uid: str) -> Sequence[Task]:
         return [self._tasks[key] for key in sorted(self._tasks) if self._task_rounds[key] == round_uid]
 
+    def task_rounds(self) -> Sequence[str]:
+        return sorted({self._task_rounds[key] for key in self._tasks} - {""})
+
     def delete_round_tasks(self, round_uid: str) -> Sequence[str]:
         with self._lock:
             gone = self.round_tasks(round_uid)

@@ -68,6 +68,7 @@ def test_only_the_hub_reads_changes_and_tasks_of_rounds(enrolled: Federation) ->
     west = enrolled.client("west")
     assert code_of(lambda: west.changes(0)) is Code.FORBIDDEN
     assert code_of(lambda: west.round_tasks(ROUND)) is Code.FORBIDDEN
+    assert code_of(west.rounds) is Code.FORBIDDEN
     assert code_of(lambda: west.put_tasks(ROUND, batch())) is Code.FORBIDDEN
     assert code_of(lambda: west.delete_round_tasks(ROUND)) is Code.FORBIDDEN
 
@@ -91,8 +92,10 @@ def test_a_batch_gives_all_silos_their_tasks_at_once_and_status_is_read_at_once(
     assert [task.status for task in tasks] == [{}, {}, {"phase": "Succeeded"}]
     assert tasks[0].spec == spec()
     assert hub.round_tasks("another") == []
+    assert hub.rounds() == {ROUND}
     hub.delete_round_tasks(ROUND)
     assert hub.round_tasks(ROUND) == []
+    assert hub.rounds() == frozenset()
     assert west.tasks()[0] == []
 
 

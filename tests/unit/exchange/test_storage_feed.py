@@ -179,7 +179,9 @@ def test_the_tasks_of_a_deleted_round_go_at_all_silos(storage: BoardStorage) -> 
     storage.put_tasks("r2", [NewTask("west", "u", b"{}")])
     storage.put_task("west", "v", b"{}", round_uid="r1")
     before = storage.tasks("west")[1]
+    assert set(storage.task_rounds()) >= {"r1"}
     assert storage.delete_round_tasks("r1") == ["east", "west"]
+    assert "r1" not in storage.task_rounds()
     assert storage.delete_round_tasks("r1") == []
     assert [task.name for task in storage.tasks("west")[0]] == ["u"]
     assert storage.tasks("west")[1] > before

@@ -46,3 +46,16 @@ def test_an_action_that_fails_shows_first_in_the_status_and_trying_again_is_no_w
     assert [(w["who"], w["until"]) for w in first["waitingFor"]] == [("hub", "z")]
     again = blocked({"status": first}, status, ValueError("quota exceeded"), 1_790_000_500.0)
     assert again == first
+
+
+def test_a_round_that_only_the_exchange_has_is_cleared_under_its_uid_once() -> None:
+    index = RoundIndex()
+    index.learn(document("alive"))
+    index.learn(document("going"))
+    index.forget("going")
+    assert index.orphan("ns", "alive") is None
+    assert index.orphan("ns", "going") is None, "it is about to be cleared under its own key"
+    key = index.orphan("ns", "lost")
+    assert key == ("FederationRound", "ns", "lost")
+    assert index.orphan("ns", "lost") is None
+    assert index.take_gone(key) == {"lost"}

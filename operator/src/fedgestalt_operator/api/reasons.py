@@ -32,6 +32,7 @@ class RoundReason(StrEnum):
     BASE_MISMATCH = "BaseMismatch"
     PEER_REFUSED = "PeerRefused"
     BUNDLE_DIVERGED = "BundleDiverged"
+    DELETED = "Deleted"
 
 
 class VoidReason(StrEnum):

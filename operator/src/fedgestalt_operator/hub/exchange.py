@@ -101,6 +101,11 @@ class RealExchange:
         return {task.name: _state(task.status) for task in self._client.round_tasks(round_uid)}
 
     @_mapped
+    def rounds(self) -> frozenset[str]:
+        """See `HubExchange.rounds`."""
+        return self._client.rounds()
+
+    @_mapped
     def changes(self, after: int, wait: float) -> Changes:
         """See `HubExchange.changes`."""
         found = self._client.changes(after, wait)
@@ -191,7 +196,7 @@ class RealExchange:
 
     @_mapped
     def forget(self, round_uid: str) -> None:
-        """The round is gone: take its tasks back, and free what is remembered of it. Its board stays."""
+        """See `HubExchange.forget`."""
         self._client.delete_round_tasks(round_uid)
         self._boards.forget(round_uid)
 

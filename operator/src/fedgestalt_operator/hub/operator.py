@@ -84,7 +84,7 @@ class HubOperator:
             resync: seconds between two looks at every round: a net under watches and feed, which carry the news.
         """
         self._namespace, self._every = namespace, resync
-        self._cluster, self._load = cluster, load
+        self._cluster, self._load, self._exchange = cluster, load, exchange
         self._rounds, self._silos, self._releases = rounds, silos, releases
         self._metrics, self._health, self._on_gone = metrics, health, on_gone
         self._index, self._queue = RoundIndex(), WorkQueue()
@@ -197,13 +197,15 @@ class HubOperator:
 
     def _resync(self) -> None:
         """The clock's part: Silos every few seconds, and once in a while everything, watched or not."""
-        due = 0.0
+        due, cleared = 0.0, False
         while not self._stopped.is_set():
             self._queue.add(SILOS)
             listed = time.monotonic() < due
             if not listed and self._list_all():
                 listed, due = True, time.monotonic() + self._every
+                cleared = False
                 self._health.met(Need.CACHES_LISTED)
+            cleared = cleared or (listed and self._find_deleted())
             self._show_depth()
             self._metrics.rounds({Phase(phase): n for phase, n in self._index.phases().items()})
             self._metrics.silos(self._silos.standings())
@@ -229,6 +231,22 @@ class HubOperator:
             return False
         for uid in known - listed:
             self._gone(uid)
+        return True
+
+    def _find_deleted(self) -> bool:
+        """Rounds that the exchange works on and that are no more: they were deleted while no operator looked."""
+        try:
+            gone = self._exchange.rounds() - self._index.uids()
+            # In this order: a round has its resource before the exchange hears of it.
+            for page in self._cluster.pages(KIND, self._namespace) if gone else ():
+                gone -= {document["metadata"]["uid"] for document in page}
+        except (ExchangeUnavailable, ClusterError) as error:
+            log.warning("rounds that were deleted: %s", error)
+            return False
+        for uid in sorted(gone):
+            key = self._index.orphan(self._namespace, uid)
+            if key is not None:
+                self._queue.add(key)
         return True
 
 

@@ -68,6 +68,14 @@ class HubExchange(Protocol):
         """A round's tasks as the sites last reported them, by name."""
         ...
 
+    def rounds(self) -> frozenset[str]:
+        """Uids of all rounds that have tasks at the exchange."""
+        ...
+
+    def forget(self, round_uid: str) -> None:
+        """A round is gone: take its tasks back, and free what is remembered of it. Its board stays. Repeatable."""
+        ...
+
     def changes(self, after: int, wait: float) -> Changes:
         """What changed after revision `after`; waits up to `wait` seconds (at most 25) for the first change."""
         ...

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from ..api.round import KIND
 from .queue import Key
 
 
@@ -38,6 +39,18 @@ class RoundIndex:
             self._phases.pop(uid, None)
             if key is not None:
                 self._gone.setdefault(key, set()).add(uid)
+            return key
+
+    def orphan(self, namespace: str, uid: str) -> Key | None:
+        """A round that the exchange has and the cluster has not; the key under which it is to be cleared.
+
+        None: it is about to be cleared already. The key's name is the uid, for that is all that is known of it.
+        """
+        with self._lock:
+            if uid in self._keys or any(uid in uids for uids in self._gone.values()):
+                return None
+            key = (KIND, namespace, uid)
+            self._gone.setdefault(key, set()).add(uid)
             return key
 
     def take_gone(self, key: Key) -> set[str]:

@@ -16,6 +16,7 @@ from fedgestalt.crypto.keys import Identity
 from fedgestalt.exchange.chain import FileChainState
 from fedgestalt.exchange.client import BoardClient
 from fedgestalt.exchange.epochs.client import EpochClient
+from fedgestalt.exchange.errors import BoardRewoundError
 from fedgestalt.exchange.tokens import JOB_LIFETIME, KeyCredential, Role
 from fedgestalt.secagg.messages import HUB
 
@@ -31,6 +32,7 @@ from ..telemetry.report import Reporter
 from .access import JobAccess
 from .act import JobTemplate
 from .board_server import BoardServer
+from .deleted import end_deleted
 from .exchange import RealExchange
 from .operator import TICK, HubOperator, Telemetry
 from .reconcile import RoundReconciler
@@ -160,7 +162,12 @@ def hub_operator(settings: HubSettings, cluster: ApiServerCluster) -> Iterator[H
 
         def forget(uid: str) -> None:
             access.forget(uid)
-            exchange.forget(uid)
+            try:
+                end_deleted(exchange, uid)
+            except BoardRewoundError as error:
+                # Its silos refuse such a board as well; what is left is to take their tasks back.
+                log.warning("round %s: %s", uid[:8], error)
+                exchange.forget(uid)
 
         yield HubOperator(
             namespace=settings.namespace,

@@ -77,6 +77,7 @@ MEANINGS: Final[dict[RoundReason, tuple[str, str]]] = {
         "too few silos encoded with the same extractor and epoch key",
         "Compare the silos' software versions, then create another round.",
     ),
+    RoundReason.DELETED: ("somebody deleted it before it was over", "Create another round."),
 }
 """Reason: what it means, and what the coordinator can do (empty where there is nothing to do)."""
 

@@ -76,6 +76,18 @@ class LinkClient:
         """Take a task back."""
         self._transport.request("DELETE", f"/silos/{silo}/tasks/{task}")
 
+    def rounds(self) -> frozenset[str]:
+        """Uids of the rounds that have tasks.
+
+        Raises:
+            UntrustedExchangeError: malformed.
+        """
+        content = self._transport.request("GET", "/rounds").json()
+        try:
+            return frozenset(str(uid) for uid in content["rounds"])
+        except (KeyError, TypeError) as error:
+            raise UntrustedExchangeError("the exchange's listing of rounds is malformed") from error
+
     def round_tasks(self, round_uid: str) -> list[SiloTaskDocument]:
         """A round's tasks of all silos with what the silos say of them, by silo and name."""
         return parse_tasks(self._transport.request("GET", f"/rounds/{round_uid}/tasks").json())

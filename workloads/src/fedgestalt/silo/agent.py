@@ -207,8 +207,8 @@ class Agent:
                 self._events.put(("task", document))
 
     def _follow_board(self, uid: str) -> None:
-        view = BoardView(self._connect(f"board-{uid[:8]}"), uid)
-        while not self._stopping.is_set():
+        view, work = BoardView(self._connect(f"board-{uid[:8]}"), uid), self._rounds[uid]
+        while not self._stopping.is_set() and not work.finished:  # what comes after the end concerns nobody
             try:
                 changed = view.refresh(POLL_SECONDS)
             except BoardRewoundError as error:

@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 
 from fedgestalt.exchange.errors import Code, refused
-from fedgestalt.exchange.server.auth import Authenticated, State, check_round, require_role
+from fedgestalt.exchange.server.auth import Authenticated, State, check_round, require_role, require_unbound
 from fedgestalt.exchange.server.bodies import read_json_object
 from fedgestalt.exchange.server.messages import Number, Wait
 from fedgestalt.exchange.server.state import CHANGES
@@ -48,6 +48,14 @@ async def changes(state: State, caller: Authenticated, after: Number = 0, wait: 
     return JSONResponse(
         {"rounds": sorted(found.rounds), "revision": found.revision, "everything": found.everything}
     )
+
+
+@router.get("/rounds")
+async def rounds(state: State, caller: Authenticated) -> Response:
+    """Uids of the rounds that have tasks, whoever gave them: a hub finds those that it has to take back."""
+    require_role(caller, Role.HUB)
+    require_unbound(caller)
+    return JSONResponse({"rounds": sorted(await run_in_threadpool(state.storage.task_rounds))})
 
 
 @router.get("/rounds/{round_uid}/tasks")

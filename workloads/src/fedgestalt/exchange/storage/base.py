@@ -130,6 +130,10 @@ class BoardStorage(Protocol):
         """The tasks of a round, by silo and name."""
         ...
 
+    def task_rounds(self) -> Sequence[str]:
+        """Uids of the rounds that have tasks."""
+        ...
+
     def delete_round_tasks(self, round_uid: str) -> Sequence[str]:
         """Remove the tasks of a round; returns the silos that had some, sorted."""
         ...

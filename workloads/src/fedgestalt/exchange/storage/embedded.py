@@ -163,6 +163,10 @@ class EmbeddedStorage:
         """See :meth:`BoardStorage.round_tasks`."""
         return self._tasks.of_round(round_uid)
 
+    def task_rounds(self) -> Sequence[str]:
+        """See :meth:`BoardStorage.task_rounds`."""
+        return self._tasks.rounds()
+
     def delete_round_tasks(self, round_uid: str) -> Sequence[str]:
         """See :meth:`BoardStorage.delete_round_tasks`."""
         return self._tasks.delete_round(round_uid)

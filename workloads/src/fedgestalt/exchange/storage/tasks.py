@@ -62,6 +62,12 @@ class TaskTable:
             ).fetchall()
         return [Task(*row) for row in rows]
 
+    def rounds(self) -> list[str]:
+        """See :meth:`BoardStorage.task_rounds`."""
+        with self._db.read() as db:
+            rows = db.execute("SELECT DISTINCT round FROM tasks WHERE round != ''").fetchall()
+        return [uid for (uid,) in rows]
+
     def delete_round(self, round_uid: str) -> list[str]:
         """See :meth:`BoardStorage.delete_round_tasks`."""
         with self._db.write() as db:
