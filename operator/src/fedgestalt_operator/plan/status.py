@@ -1,13 +1,11 @@
 """FederationRound.status: a projection of the board, the Jobs and the wish. Deleted, it comes back the same.
 
-Printer columns cannot compute, so `summary` holds their strings. Times of the last hearing stay out of it:
-they change all the time, and a status that changes is a write.
+Times of the last hearing stay out of it: they change all the time, and a status that changes is a write.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Any, Final
 
 from ..api.conditions import Condition, ConditionType, Truth, documents, timestamp
@@ -15,7 +13,7 @@ from ..api.reasons import RoundReason, SuspendedReason
 from ..api.round import Phase
 from .context import Context, hex_of
 from .kinds import Kind
-from .releases import agreed_table
+from .summary import summary_of
 from .training import member_progress
 from .types import Entry, TaskState, Wait
 
@@ -36,62 +34,13 @@ def build_status(ctx: Context, phase: Phase, waits: Sequence[Wait]) -> dict[str,
         "members": [_member(ctx, name) for name in ctx.round.trainable] if ctx.roster else [],
         "waitingFor": [_wait(w) for w in waits[:MAX_WAITS]],
         "conditions": documents(_conditions(ctx, phase)),
-        "summary": _summary(ctx, phase, waits),
+        "summary": summary_of(ctx, phase, waits),
     }
     if ctx.digest:
         status["computationDigest"] = ctx.digest
     if released is not None:
         status["releaseDigest"] = hex_of(released.body["digest"])
     return status
-
-
-def _summary(ctx: Context, phase: Phase, waits: Sequence[Wait]) -> dict[str, str]:
-    taking_part = ctx.roster or ctx.invited
-    live = sum(ctx.live(silo) and silo not in ctx.out for silo in taking_part)
-    over = phase in (Phase.SUCCEEDED, Phase.FAILED)
-    summary = {
-        "silos": f"{len(taking_part) if over else live}/{len(taking_part)}" if taking_part else "",
-        "need": str(ctx.need) if ctx.roster else "",
-        "progress": _progress(ctx, phase),
-        "waiting": "",
-        "until": "",
-    }
-    if waits:
-        more = f" (+{len(waits) - 1})" if len(waits) > 1 else ""
-        summary["waiting"] = f"{waits[0].who}: {waits[0].what}{more}"
-        if waits[0].until is not None:
-            summary["until"] = _clock(waits[0].until, ctx.now)
-    return summary
-
-
-def _clock(moment: float, now: float) -> str:
-    """A time for the coordinator's eyes, `14:32Z`, with the day where it is not today: `Nov 25 14:32Z`."""
-    then = datetime.fromtimestamp(moment, UTC)
-    today = datetime.fromtimestamp(now, UTC).date() == then.date()
-    return then.strftime("%H:%MZ" if today else "%b %d %H:%MZ")
-
-
-def _progress(ctx: Context, phase: Phase) -> str:
-    """What a coordinator wants to see first in each phase: `r50 3/10`, `enrolment 2`, `rows 3/4`."""
-    roster = ctx.roster
-    match phase:
-        case Phase.ENROLLING:
-            return f"enrolment {ctx.enrolment}"
-        case Phase.TRAINING:
-            for name in ctx.round.trainable:
-                progress = member_progress(ctx, name)
-                if progress.done < progress.rounds:
-                    return f"{name} {progress.done}/{progress.rounds}"
-            return ""
-        case Phase.ENCODING:
-            return f"rows {len(ctx.board.silos(Kind.ROWS, ctx.at))}/{len(roster)}"
-        case Phase.MATCHING:
-            ranked = ctx.board.hub(Kind.RANKINGS, ctx.at) is not None
-            return f"scores {len(agreed_table(ctx)[1])}/{len(roster)}" if ranked else "kernel"
-        case Phase.RELEASING:
-            return f"signed {len(ctx.board.silos(Kind.SIGN, ctx.at))}/{len(roster)}"
-        case _:
-            return ""
 
 
 def _silo(ctx: Context, silo: str) -> dict[str, Any]:

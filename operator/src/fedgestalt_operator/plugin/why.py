@@ -71,7 +71,7 @@ def _progress(status: Mapping[str, Any]) -> list[str]:
     silos, summary = status.get("silos", ()), status.get("summary", {})
     lines = []
     match status["phase"]:
-        case Phase.ENROLLING if not summary.get("need"):
+        case Phase.ENROLLING:
             lines.append(f"This is enrolment attempt {status['enrolment']} of at most {MAX_ENROLMENTS}.")
         case Phase.TRAINING:
             for member in status.get("members", ()):
