@@ -24,6 +24,7 @@ from ..plan.release_status import EpochState
 from ..plan.types import BaseRelease, Decision, Entry, TaskState
 from .accuracies import accuracies
 from .boards import Boards
+from .clock import ExchangeClock
 from .ports import Changes, DecisionTaken, ExchangeUnavailable, Presence
 from .releases import HubReleases
 from .vocabulary import is_synthetic
@@ -59,6 +60,7 @@ class RealExchange:
         releases: Path,
         *,
         looks: EpochClient | None = None,
+        clock: ExchangeClock | None = None,
     ) -> None:
         """
         Args:
@@ -67,8 +69,9 @@ class RealExchange:
             key: signs decisions; the sites have pinned its public half.
             releases: the folder in which releases are kept.
             looks: for questions that must not take as long as a publication; None: `epochs`.
+            clock: learns what time it is at the exchange.
         """
-        self._client, self._key = client, key
+        self._client, self._key, self._clock = client, key, clock or ExchangeClock()
         self._boards = Boards(client)
         self._releases = HubReleases(releases, client, epochs, looks or epochs)
 
@@ -90,9 +93,13 @@ class RealExchange:
     @_mapped
     def silos(self) -> Mapping[str, Presence]:
         """See `HubExchange.silos`."""
+        asked = self._clock.own()
+        found = self._client.silos()
+        if found:
+            self._clock.learn(asked, found[0].now)
         return {
             silo.name: Presence(silo.last_heard, silo.serving_since, silo.version, silo.accepted)
-            for silo in self._client.silos()
+            for silo in found
         }
 
     @_mapped

@@ -28,7 +28,7 @@ class DecisionTaken(Exception):  # noqa: N818
 
 @dataclass(frozen=True, slots=True)
 class Presence:
-    """What the exchange knows of a silo. Unix seconds; `last_heard` is None before its first word."""
+    """What the exchange knows of a silo. Unix seconds of its clock; `last_heard` is None before its first word."""
 
     last_heard: float | None
     serving_since: float

@@ -50,7 +50,7 @@ class RoundReconciler:
     ) -> None:
         """
         Args:
-            now: Unix time by the hub's clock.
+            now: Unix time by the exchange's clock (`clock.ExchangeClock`).
             before_job: puts in place what the pods of a round's Jobs need.
             listener: told what was done.
         """

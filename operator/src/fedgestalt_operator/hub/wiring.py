@@ -32,6 +32,7 @@ from ..telemetry.report import Reporter
 from .access import JobAccess
 from .act import JobTemplate
 from .board_server import BoardServer
+from .clock import ExchangeClock
 from .deleted import end_deleted
 from .exchange import RealExchange
 from .operator import TICK, HubOperator, Telemetry
@@ -114,7 +115,8 @@ def hub_operator(settings: HubSettings, cluster: ApiServerCluster) -> Iterator[H
         events = EventRecorder(cluster, instance=settings.instance, handled=metrics.event_handled)
         stack.callback(events.close)
         listener = Telemetry(Reporter(metrics, events))
-        exchange = RealExchange(client, epochs, key, settings.state / "releases", looks=looks)
+        clock = ExchangeClock()
+        exchange = RealExchange(client, epochs, key, settings.state / "releases", looks=looks, clock=clock)
         access = JobAccess(
             cluster,
             exchange.job_token,
@@ -131,6 +133,7 @@ def hub_operator(settings: HubSettings, cluster: ApiServerCluster) -> Iterator[H
             cluster,
             exchange,
             namespace=settings.namespace,
+            now=clock,
             template=settings.template,
             before_job=access.ensure,
             listener=listener,
@@ -141,7 +144,7 @@ def hub_operator(settings: HubSettings, cluster: ApiServerCluster) -> Iterator[H
             ExchangeRegistrar(client),
             namespace=settings.namespace,
             version=__version__,
-            now=time.time,
+            now=clock,
             open_tasks=rounds.open_tasks,
             listener=listener,
         )
