@@ -17,6 +17,7 @@ The process writes one JSON object; targets stand beside the figures.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import random
@@ -25,9 +26,10 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -37,11 +39,14 @@ from tests.cluster.api_server import ApiServer
 from tests.cluster.control_plane import running
 from tests.cluster.hub import Hub, round_document, running_hub
 
+from fedgestalt import __version__
+
 ROOT = Path(__file__).parents[2]
 TARGETS = {"plan_seconds": 60, "rss_mib": 200, "idle_writes": 0, "restart_seconds": 20, "reaction_p95_s": 2}
 RESYNCS = 10
 RESYNC_SECONDS = 6.0
 QUIET_SECONDS = 5.0
+HEARTBEAT_SECONDS = 15.0
 WRITES = ("POST", "PUT", "PATCH", "DELETE", "APPLY")
 
 
@@ -83,7 +88,10 @@ def measure(server: ApiServer, folder: Path, options: argparse.Namespace) -> dic
     figures: dict[str, Any] = {"rounds": options.rounds, "silos": options.silos}
     figures["bare_seconds"] = round(bare_writes(server, options.rounds * options.silos), 1)
     say("bare_seconds", figures)
-    with running_hub(server, namespace, folder / "hub", names, resync=RESYNC_SECONDS) as hub:
+    with (
+        running_hub(server, namespace, folder / "hub", names, resync=RESYNC_SECONDS) as hub,
+        beating(hub),
+    ):
         before = requests(server)
         figures["plan_seconds"] = round(plan(hub, options), 1)
         print(
@@ -103,6 +111,28 @@ def measure(server: ApiServer, folder: Path, options: argparse.Namespace) -> dic
         figures["reaction_p95_s"] = round(times[int(0.95 * len(times))], 2)
         figures["rss_mib_after_restart"] = rss_mib(hub)
     return figures
+
+
+@contextlib.contextmanager
+def beating(hub: Hub) -> Iterator[None]:
+    """The sites' heartbeats, as their links send them: a silo that falls silent would be news."""
+    stopped = threading.Event()
+
+    def beat() -> None:
+        clients = [hub.client(name) for name in hub.silos]
+        while True:
+            for client in clients:
+                client.heartbeat(__version__)
+            if stopped.wait(HEARTBEAT_SECONDS):
+                break
+        for client in clients:
+            client.close()
+
+    thread = threading.Thread(target=beat, daemon=True)
+    thread.start()
+    yield
+    stopped.set()
+    thread.join(30)
 
 
 def say(name: str, figures: dict[str, Any]) -> None:

@@ -106,6 +106,7 @@ class HubOperator:
             self._index,
             on_gone=self._gone,
             on_silo=self._rounds.silos.forget,
+            is_own=self._rounds.is_own,
             on_event=self._watched,
         )
 

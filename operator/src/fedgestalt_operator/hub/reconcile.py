@@ -64,6 +64,7 @@ class RoundReconciler:
         self._tasks = TaskMirror(cluster, namespace)
         self._lock = threading.Lock()
         self._dropped: dict[str, frozenset[str]] = {}
+        self._wrote: dict[str, tuple[str, int]] = {}
 
     def reconcile(self, namespace: str, name: str) -> float | None:
         """Bring a round one step further.
@@ -122,6 +123,13 @@ class RoundReconciler:
             self._delete(round)
         return answer
 
+    def is_own(self, document: Mapping[str, Any]) -> bool:
+        """Whether a document differs from the one that was planned for last by our own status alone: no news."""
+        metadata = document["metadata"]
+        with self._lock:
+            wrote = self._wrote.get(metadata["uid"])
+        return wrote == (metadata["resourceVersion"], metadata["generation"])
+
     def look_again(self) -> None:
         """Trust nothing that was remembered to save looking: the resync's part."""
         self.silos.forget()
@@ -135,6 +143,7 @@ class RoundReconciler:
         """A round is gone: free what is remembered of it."""
         with self._lock:
             self._dropped.pop(uid, None)
+            self._wrote.pop(uid, None)
         self._tasks.forget(uid)
 
     def _show(self, document: Document, round: FederationRound, answer: Plan) -> None:
@@ -142,7 +151,13 @@ class RoundReconciler:
             return  # another controller manages it
         old = document.get("status", {})
         if old != answer.status:
-            self._cluster.patch_status(KIND, round.metadata.namespace, round.metadata.name, answer.status)
+            written = self._cluster.patch_status(
+                KIND, round.metadata.namespace, round.metadata.name, answer.status
+            )
+            with self._lock:
+                # With the generation that was planned for: a watch may show only the last of several changes.
+                version = written["metadata"]["resourceVersion"]
+                self._wrote[round.metadata.uid] = (version, document["metadata"]["generation"])
             self._listener.status_written(document, old, answer.status)
 
     def _delete(self, round: FederationRound) -> None:

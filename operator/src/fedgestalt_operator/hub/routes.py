@@ -23,6 +23,7 @@ def hub_routes(
     *,
     on_gone: Callable[[str], None],
     on_silo: Callable[[], None],
+    is_own: Callable[[Mapping[str, Any]], bool],
     on_event: Callable[[str], None] = lambda _: None,
 ) -> kopf.OperatorRegistry:
     """The hub's registry of handlers.
@@ -30,6 +31,7 @@ def hub_routes(
     Args:
         on_gone: told the uid of a round that was deleted.
         on_silo: told that a Silo changed.
+        is_own: whether a round's change is what we wrote ourselves.
         on_event: told the kind of each event, for the age of the watches.
     """
     registry = kopf.OperatorRegistry()
@@ -39,8 +41,10 @@ def hub_routes(
         on_event("FederationRound")
         if type == "DELETED":
             on_gone(body["metadata"]["uid"])
-        else:
-            queue.add(rounds.learn(body))
+            return
+        key = rounds.learn(body)
+        if not is_own(body):
+            queue.add(key)
 
     @kopf.on.event(GROUP, VERSION, "silos", registry=registry)
     async def route_silo(**_: Any) -> None:
