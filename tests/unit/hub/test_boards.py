@@ -12,6 +12,7 @@ from fedgestalt.crypto.keys import Identity
 from fedgestalt.exchange.errors import UnreachableError
 from fedgestalt.exchange.listing import Entry, Listing
 from fedgestalt.secagg.messages import HUB, Kind, Slot, sign
+from fedgestalt_operator.api.reasons import GrantReason
 from fedgestalt_operator.hub import exchange as real
 from fedgestalt_operator.hub.boards import Boards
 from fedgestalt_operator.plan.types import TaskState
@@ -65,4 +66,10 @@ def test_a_sites_report_is_cut_to_what_a_status_may_hold() -> None:
     state = real._state({"phase": "Failed", "fraction": 7, "reason": "R" * 900, "message": "m" * 9000})
     assert (state.fraction, len(state.reason), len(state.message)) == (0.0, 64, 1024)
     assert real._state({"fraction": "nan"}).fraction == 0.0
+    strange = {
+        "phase": "Failed",
+        "causes": ["PeerNotGranted", "a path of the site", 7, ["NoGrant"], "PeerNotGranted"],
+    }
+    assert real._state(strange).causes == (GrantReason.PEER,)
+    assert real._state({"causes": "PeerNotGranted"}).causes == ()
     assert isinstance(real._state({}), TaskState)

@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from fedgestalt_operator.api.reasons import FaultReason, RoundReason
+from fedgestalt_operator.api.reasons import FaultReason, GrantReason, RoundReason
+from fedgestalt_operator.api.task import TaskPhase
+from fedgestalt_operator.plan.types import TaskState
 from fedgestalt_operator.plugin.main import cli
-from fedgestalt_operator.plugin.reasons import AT_THE_SILO, MEANINGS
+from fedgestalt_operator.plugin.reasons import AT_THE_SILO, MEANINGS, OF_GRANTS
 from fedgestalt_operator.plugin.why import explain
 from fedgestalt_operator.plugin.words import consequence, grouped, mover, task
 
@@ -65,6 +67,16 @@ def ended(hook: Callable[..., str] = lambda *_: POST, **spec: Any) -> tuple[Rig,
     return rig, rig.finish()
 
 
+def refused(until: Callable[[Any], object]) -> tuple[Rig, dict[str, Any]]:
+    """West's agent does not enrol: no grant fits, and its task says which rules do not."""
+    rig = Rig(hook=lambda s, *_: HOLD if s.name == "west" else "GrantMismatch" if s.name == "south" else POST)
+    rig.until(lambda w: len(w.said("enrol", 1)) == 2)
+    (name,) = (n for n in rig.world.tasks if "-enrol-west-" in n)
+    causes = (GrantReason.OPERATION, GrantReason.PEER)
+    rig.world.tasks[name] = TaskState(TaskPhase.FAILED, "GrantMismatch", message="not shown", causes=causes)
+    return rig, rig.until(until)
+
+
 def refusing(kind: str, fault: str) -> Callable[..., str]:
     return lambda silo, k, *_: fault if silo.name > "north" and kind in (k, "any") else POST
 
@@ -85,6 +97,8 @@ SCENES: dict[str, Callable[[], tuple[Rig, dict[str, Any]]]] = {
     "released": ended,
     "rehearsed": lambda: ended(stopAfter="Enrolling"),
     "quorum-not-reached": lambda: ended(refusing("any", "GrantMismatch")),
+    "grants": lambda: refused(lambda w: w.now > START + 20),
+    "grants-did-not-fit": lambda: refused(lambda w: w.decisions("failed")),
     "quorum-lost": lambda: ended(refusing("keys", "DataInvalid")),
 }
 
@@ -144,6 +158,11 @@ def test_every_reason_is_explained(reason: RoundReason) -> None:
 @pytest.mark.parametrize("reason", FaultReason)
 def test_every_fault_of_a_silo_is_explained(reason: FaultReason) -> None:
     assert AT_THE_SILO[reason]
+
+
+def test_every_rule_of_a_grant_has_a_meaning_and_no_answer_shows_what_a_site_wrote() -> None:
+    assert set(OF_GRANTS) == set(GrantReason)
+    assert all("not shown" not in answer.read_text() for answer in ANSWERS.iterdir())
 
 
 @pytest.mark.parametrize("reason", [r for r in RoundReason if list(RoundReason).index(r) > 7])

@@ -194,9 +194,11 @@ def test_its_tasks_say_why_and_what_was_done_stays_done(running: Running, site: 
     expected = [("Succeeded", "")] + [("Failed", "GrantMismatch")] * 2
     assert said(running.work) == expected
     assert "GrantRevoked" in running.work.task_status("Train")["message"]
+    assert running.work.task_status("Train")["causes"] == ["GrantRevoked"]
     running.work.stop()
     again = make(site, Steward())
     assert said(again) == expected
+    assert again.task_status("Train")["causes"] == ["GrantRevoked"]
     assert (again.finished, again.dormant) == (True, False)
 
 

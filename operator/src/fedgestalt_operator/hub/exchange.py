@@ -27,6 +27,7 @@ from .boards import Boards
 from .clock import ExchangeClock
 from .ports import Changes, DecisionTaken, ExchangeUnavailable, Presence
 from .releases import HubReleases
+from ..plan.handover import causes_of
 from .vocabulary import is_synthetic
 
 P = ParamSpec("P")
@@ -225,4 +226,4 @@ def _state(status: Mapping[str, Any]) -> TaskState:
     reason, message = str(status.get("reason", ""))[:64], str(status.get("message", ""))[:1024]
     if not 0.0 <= fraction <= 1.0:  # not a number, too
         fraction = 0.0
-    return TaskState(phase, reason, fraction, message)
+    return TaskState(phase, reason, fraction, message, causes_of(status))

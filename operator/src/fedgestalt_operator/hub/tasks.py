@@ -36,14 +36,15 @@ class TaskMirror:
         self._cluster, self._namespace = cluster, namespace
         self._lock = threading.Lock()
         self._shown: dict[str, dict[str, Shown]] = {}
+        self._since: dict[str, dict[str, Shown]] = {}
+        """What was learnt since the last look at all began: newer than what that look finds."""
         self._open: dict[str, Counter[str]] = {}
 
     def created(self, uid: str, names: Iterable[str]) -> None:
         """SiloTasks of a round that were created just now: they show nothing yet, unless more is known of them."""
         with self._lock:
-            shown = self._shown.setdefault(uid, {})
-            for name in names:
-                shown.setdefault(name, _NOTHING)
+            known = self._shown.get(uid, {})
+        self._learn(uid, {name: _NOTHING for name in names if name not in known})
 
     def show(self, round: FederationRound, tasks: Mapping[str, TaskState]) -> None:
         """Let the round's SiloTasks say what their sites say.
@@ -69,8 +70,7 @@ class TaskMirror:
             except ValueError as error:
                 # A projection that came too late must not keep the round's own status from being written.
                 log.warning("status of task %s: %s", name, error)
-            with self._lock:
-                self._shown.setdefault(uid, {})[name] = now
+            self._learn(uid, {name: now})
 
     def look_again(self) -> None:
         """Read what all SiloTasks show: a status that somebody deleted comes back at the rounds' next look.
@@ -78,12 +78,16 @@ class TaskMirror:
         Raises:
             ClusterError: what was known before still holds.
         """
+        with self._lock:
+            self._since = {}
         found: dict[str, dict[str, Shown]] = {}
         for page in self._cluster.pages(KIND, self._namespace):
             for document in page:
                 uid = document["metadata"].get("labels", {}).get(ROUND_UID, "")
                 found.setdefault(uid, {})[document["metadata"]["name"]] = _shown(document.get("status", {}))
         with self._lock:
+            for uid, newer in self._since.items():
+                found.setdefault(uid, {}).update(newer)
             self._shown = found
 
     def open_tasks(self) -> Mapping[str, int]:
@@ -95,15 +99,20 @@ class TaskMirror:
         """The round is gone."""
         with self._lock:
             self._shown.pop(uid, None)
+            self._since.pop(uid, None)
             self._open.pop(uid, None)
 
     def _look(self, round: FederationRound) -> Mapping[str, Shown]:
         uid = round.metadata.uid
         documents, _ = self._cluster.list(KIND, round.metadata.namespace, {ROUND_UID: uid})
         found = {_name(document): _shown(document.get("status", {})) for document in documents}
-        with self._lock:
-            self._shown.setdefault(uid, {}).update(found)
+        self._learn(uid, found)
         return found
+
+    def _learn(self, uid: str, found: Mapping[str, Shown]) -> None:
+        with self._lock:
+            for known in (self._shown, self._since):
+                known.setdefault(uid, {}).update(found)
 
 
 def status_of(state: TaskState) -> dict[str, Any]:
@@ -113,6 +122,8 @@ def status_of(state: TaskState) -> dict[str, Any]:
         status["reason"] = state.reason[:64]
     if state.message:
         status["message"] = state.message[:1024]
+    if state.causes:
+        status["causes"] = [cause.value for cause in state.causes]
     return status
 
 

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from ..api.reasons import GrantReason
 from ..api.task import SiloTask, TaskPhase, task_document
 
 TASKS: Final = "tasks"
@@ -64,13 +65,27 @@ def status_of(said: Mapping[str, Any]) -> dict[str, Any]:
     for name, most in (("reason", 64), ("message", 1024)):
         if said.get(name):
             status[name] = str(said[name])[:most]
-    return status
+    return status | _causes(said)
 
 
 def report_of(status: Mapping[str, Any]) -> dict[str, Any]:
     """What the exchange is told of SiloTask.status, in the agent's own words."""
     report = {name: status[name] for name in ("phase", "reason", "message") if name in status}
-    return {**report, "fraction": status.get("percent", 0) / 100}
+    return {**report, **_causes(status), "fraction": status.get("percent", 0) / 100}
+
+
+def causes_of(said: Mapping[str, Any]) -> tuple[GrantReason, ...]:
+    """The rules of a site's grants that a task's status or report names; what is not of the closed list is left out."""
+    listed = said.get("causes")
+    if not isinstance(listed, list | tuple):
+        return ()
+    named = {value for value in listed if isinstance(value, str)}
+    return tuple(reason for reason in GrantReason if reason.value in named)
+
+
+def _causes(said: Mapping[str, Any]) -> dict[str, Any]:
+    found = [reason.value for reason in causes_of(said)]
+    return {"causes": found} if found else {}
 
 
 def settled(status: Mapping[str, Any]) -> bool:

@@ -51,6 +51,8 @@ def _silo(ctx: Context, silo: str) -> dict[str, Any]:
         # Steps of 5 %: finer ones would be writes that nobody reads.
         percent = round(100 * task.fraction) // 5 * 5
         document["task"] = {"phase": task.phase.value, "reason": task.reason, "percent": percent}
+        if task.causes:
+            document["task"]["causes"] = [cause.value for cause in task.causes]
     if faults:
         document["fault"] = str(faults[-1].body.get("reason", ""))
     differing = _differs(ctx, silo)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from ..api.reasons import GrantReason
 from ..api.task import TaskKind, TaskPhase
 
 
@@ -82,6 +83,8 @@ class TaskState:
     reason: str = ""
     fraction: float = 0.0
     message: str = ""
+    causes: tuple[GrantReason, ...] = ()
+    """Which rules of the site's grants the round does not fit, where that is the reason."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from ..api.reasons import FaultReason, RoundReason
+from ..api.reasons import FaultReason, GrantReason, RoundReason
 
 RUNBOOK: Final = "docs/runbooks/federationround.md"
 
@@ -107,10 +107,32 @@ AT_THE_SILO: Final[dict[str, str]] = {
 }
 """What a reason in a wait or beside a silo means."""
 
+OF_GRANTS: Final[dict[GrantReason, str]] = {
+    GrantReason.NO_GRANT: "it has none that can be used",
+    GrantReason.REVOKED: "its data steward revoked the one that fitted",
+    GrantReason.EXPIRED: "the one that would fit has ended",
+    GrantReason.USES_SPENT: "the one that would fit is used up",
+    GrantReason.HUB: "they are for another hub's key",
+    GrantReason.OPERATION: "they do not allow spec.operation",
+    GrantReason.PURPOSE: "they do not allow spec.purpose",
+    GrantReason.DATASET: "they do not allow spec.dataset",
+    GrantReason.QUORUM: "they ask for a larger spec.quorum.minSilos",
+    GrantReason.BOUND: "the round asks for more, or goes on for longer, than they allow",
+    GrantReason.PEER: "they do not list every hospital of the round",
+    GrantReason.IMAGE: "they do not list the images in spec.software",
+    GrantReason.SIGNER_UNCHECKED: "they ask for signed images, which its version cannot check",
+}
+"""What a rule of a site's grants says of the round, as far as a coordinator may know."""
+
 
 def page(reason: str) -> str:
     """The page of the runbook."""
     return f"{RUNBOOK}#{reason.lower()}"
+
+
+def of_grants(cause: str) -> str:
+    """`PeerNotGranted (they do not list every hospital of the round)`; a later version may know more causes."""
+    return f"{cause} ({OF_GRANTS[GrantReason(cause)]})" if cause in set(GrantReason) else cause
 
 
 def at_the_silo(reason: str) -> str:

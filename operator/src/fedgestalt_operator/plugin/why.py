@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 from ..api.reasons import RoundReason
@@ -10,7 +10,7 @@ from ..api.release import release_name
 from ..api.round import MANAGED_BY, Phase
 from ..plan.attempts import MAX_ENROLMENTS
 from .ends import condition, over
-from .reasons import MEANINGS, at_the_silo, page
+from .reasons import MEANINGS, at_the_silo, of_grants, page
 from .times import moment, relative, span, unix
 from .words import Waited, consequence, grouped, listed, mover, task
 
@@ -53,7 +53,7 @@ def _running(document: Mapping[str, Any], status: Mapping[str, Any], now: float)
             f"It is suspended since {moment(since, now)} ({span(now - since)}): both deadlines stand still, "
             "what was begun is finished."
         )
-    groups = grouped(status.get("waitingFor", ()))
+    groups = grouped(_waits(status))
     for group in groups[:MOST_WAITS]:
         lines += ["", *_wait(group, status, now)]
     if len(groups) > MOST_WAITS:
@@ -92,12 +92,25 @@ def _progress(status: Mapping[str, Any]) -> list[str]:
     return lines
 
 
+def _waits(status: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """What is waited for, with the reason of a task that failed: such a silo does not come by itself."""
+    tasks = {s["name"]: s.get("task") or {} for s in status.get("silos", ())}
+    found = []
+    for wait in status.get("waitingFor", ()):
+        work = tasks.get(wait["who"], {})
+        if work.get("phase") == "Failed" and work.get("reason") and not wait["what"].endswith(")"):
+            wait = {**wait, "what": f"{wait['what']} ({work['reason']})"}
+        found.append(wait)
+    return found
+
+
 def _wait(group: Waited, status: Mapping[str, Any], now: float) -> list[str]:
     who = _NAMES.get(group.who, listed(group.who))
     lines = [
         f"It waits for {who} to {task(group)}.",
         f"  Whose move:  {mover(group)}",
         *_work(group, status),
+        *_grants("Its grants:  ", status, group.who),
         f"  Since:       {moment(group.since, now)} ({span(now - group.since)})",
     ]
     if group.until is None:
@@ -123,6 +136,17 @@ def _work(group: Waited, status: Mapping[str, Any]) -> list[str]:
     return [f"  Its task:    {', '.join(found[:MOST_WAITS])}"] if found else []
 
 
+def _grants(label: str, status: Mapping[str, Any], silos: Collection[str] | None = None) -> list[str]:
+    """Which rules of their grants the round does not fit, a line for each of `silos`, or of all."""
+    tasks = {s["name"]: s.get("task") or {} for s in status.get("silos", ())}
+    refused = [(name, task["causes"]) for name, task in tasks.items() if task.get("causes")]
+    return [
+        f"  {label}{name}: {', '.join(map(of_grants, causes))}"
+        for name, causes in refused
+        if silos is None or name in silos
+    ]
+
+
 def _end(name: str, status: Mapping[str, Any], now: float) -> list[str]:
     succeeded = condition(status, "Succeeded")
     reason, when = str(succeeded.get("reason", "")), unix(succeeded.get("lastTransitionTime")) or now
@@ -144,8 +168,11 @@ def _end(name: str, status: Mapping[str, Any], now: float) -> list[str]:
     for silo in status.get("silos", ()):
         if silo.get("fault") and (silo.get("out") or status["phase"] == Phase.FAILED):
             lines.append(f"  {silo['name']}:".ljust(18) + f"{silo['fault']}, {at_the_silo(silo['fault'])}")
+        elif (work := silo.get("task") or {}).get("phase") == "Failed" and work.get("reason"):
+            lines.append(f"  {silo['name']}:".ljust(18) + f"{work['reason']}, {at_the_silo(work['reason'])}")
         elif not silo.get("connected") and status["phase"] == Phase.FAILED:
             lines.append(f"  {silo['name']}:".ljust(18) + "not connected")
+    lines += _grants("Grants:         ", status)
     if advice:
         lines.append(f"  What to do:     {advice}")
     return lines

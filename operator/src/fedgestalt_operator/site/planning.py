@@ -117,7 +117,8 @@ def _task_status(
         return status_of(said)
     status: dict[str, Any] = {"phase": TaskPhase.PENDING.value, "percent": 0}
     if lacking is not None:
-        status |= {"reason": lacking.reason.value, "message": str(lacking)}
+        reason = lacking.reason.value
+        status |= {"reason": reason, "message": str(lacking), "causes": [reason]}
     return status
 
 

@@ -27,7 +27,8 @@ from fedgestalt.silo.grant import GrantFiles
 from fedgestalt.silo.ledger import GrantLedger
 from fedgestalt.silo.lock import SiteBusyError
 from fedgestalt.silo.permission import Permission
-from fedgestalt.silo.round import RoundWork, TaskRefusal
+from fedgestalt.silo.refusal import TaskRefusal
+from fedgestalt.silo.round import RoundWork
 from fedgestalt.silo.sources import ExchangeTasks, FolderTasks, TaskSource
 from fedgestalt.silo.vault import EpochVault
 from fedgestalt.silo.withdrawal import WithdrawalError, settle
@@ -59,7 +60,7 @@ class Agent:
         self._rounds: dict[str, RoundWork] = {}
         self._followed: set[str] = set()
         self._tasks: dict[str, SiloTaskDocument] = {}
-        self._refused: dict[str, tuple[str, str, float]] = {}
+        self._refused: dict[str, tuple[TaskRefusal, float]] = {}
         self._reported: dict[str, Mapping[str, Any]] = {}
         self._events: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
         self._stopping = threading.Event()
@@ -149,7 +150,7 @@ class Agent:
             work.on_task(spec["kind"], spec["digest"], spec["attempt"])
         except TaskRefusal as refusal:
             log.warning("refused: %s: %s", refusal.reason, refusal)
-            self._refused[document.name] = (refusal.reason, str(refusal), time.monotonic())
+            self._refused[document.name] = (refusal, time.monotonic())
         else:
             self._refused.pop(document.name, None)
 
@@ -157,8 +158,8 @@ class Agent:
         """A refusal stands; but a release that was missing may come, while an earlier round is still being followed."""
         if name not in self._refused:
             return False
-        reason, _, since = self._refused[name]
-        return reason != "ReleaseMissing" or time.monotonic() - since < ASK_AGAIN_SECONDS
+        refusal, since = self._refused[name]
+        return refusal.reason != "ReleaseMissing" or time.monotonic() - since < ASK_AGAIN_SECONDS
 
     def _report(self) -> None:
         """Tell the hub where the tasks stand, when something changed."""
@@ -167,8 +168,7 @@ class Agent:
             if work.dormant:
                 continue
             if name in self._refused:
-                reason, message, _ = self._refused[name]
-                status: Mapping[str, Any] = {"phase": "Failed", "reason": reason, "message": message}
+                status: Mapping[str, Any] = self._refused[name][0].status()
             else:
                 status = work.task_status(document.spec["kind"])
             if self._reported.get(name) != status:

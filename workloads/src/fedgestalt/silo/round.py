@@ -23,6 +23,7 @@ from fedgestalt.silo.models import ModelStore
 from fedgestalt.silo.outbox import Board, Outbox
 from fedgestalt.silo.part import RoundPart, silo_weight
 from fedgestalt.silo.permission import LOOK_SECONDS, Permission
+from fedgestalt.silo.refusal import TaskRefusal
 from fedgestalt.silo.results import Results
 from fedgestalt.silo.spool import Spool
 from fedgestalt.silo.store import DiskStore
@@ -35,7 +36,6 @@ log = logging.getLogger(__name__)
 
 DELEGATION_SECONDS = 7 * 86400
 RETRY_SECONDS = 2.0
-MESSAGE_LENGTH = 1000
 PATIENCE_SECONDS = 30.0
 TASK_KINDS = ("Enrol", "Train", "Encode")
 
@@ -76,7 +76,7 @@ class RoundWork:
         # Its secrets are deleted, so a finished round is never taken up again, whatever is asked.
         self.finished = self.dormant = (self._directory / "finished").exists()
         self._base_wanted, self._not_before = False, 0.0
-        self._leaving = ""
+        self._leaving: TaskRefusal | None = None
         self._caught_up = False
         self._next_look = self._heard = self._began = time.monotonic()
         self._left = remembered(self._store)
@@ -194,17 +194,20 @@ class RoundWork:
         key = self._part.session.fresh_epoch
         if key is not None:
             self._vault.put(self._part.session.h, key)
-        part, refused = self._part, ""
+        part = self._part
+        refusal: TaskRefusal | None = None
         if self._admission is not None and not part.posted(Kind.ADMIT):
             try:
                 # Once more: whom it admits, a silo cannot put out again.
                 self._check_grant(part.session.computation.digest)
-            except TaskRefusal as refusal:
-                refused = str(refusal)
-        refused = refused or str(self._permission.count(self.uid, part.session.h) or "")
-        if refused:
-            self._leaving = refused  # the next look says so to the others
-            part.leave(refused)
+            except TaskRefusal as error:
+                refusal = error
+        if refusal is None:
+            spent = self._permission.count(self.uid, part.session.h)
+            refusal = None if spent is None else TaskRefusal.by_grants([spent])
+        if refusal is not None:
+            self._leaving = refusal  # the next look says so to the others
+            part.leave(str(refusal))
         elif self._admission is not None:
             self._admission.enrolled()
 
@@ -231,7 +234,7 @@ class RoundWork:
         assert self._computation is not None
         problems = self._permission.admit(self.uid, digest, self._computation)
         if problems:
-            raise TaskRefusal(FaultReason.GRANT_MISMATCH, "; ".join(map(str, problems))[:MESSAGE_LENGTH])
+            raise TaskRefusal.by_grants(problems)
 
     # ------------------------------------------------------------------ leaving
 
@@ -247,28 +250,23 @@ class RoundWork:
         if not self._caught_up:
             return
         self._next_look = now + LOOK_SECONDS
-        why = self._leaving or str(self._permission.ended(self.uid) or "")
-        if not why:
-            return
-        if not self._leaving:
-            log.warning("round %s: leaving it: %s", self.uid[:8], why)
-            self._leaving = why
-            self._part.leave(why)
+        if self._leaving is None:
+            ended = self._permission.ended(self.uid)
+            if ended is None:
+                return
+            log.warning("round %s: leaving it: %s", self.uid[:8], ended)
+            self._leaving = TaskRefusal.by_grants([ended])
+            self._part.leave(str(ended))
         if not sending(self._believed, self._site.name):
-            self._leave(why)
+            self._leave(self._leaving)
 
-    def _leave(self, why: str) -> None:
+    def _leave(self, refusal: TaskRefusal) -> None:
         """Say so on the board, end the workloads, and forget the round's secrets: it is not taken up again."""
         assert self._part is not None
-        failed = {
-            "phase": "Failed",
-            "reason": FaultReason.GRANT_MISMATCH,
-            "fraction": 0.0,
-            "message": why[:MESSAGE_LENGTH],
-        }
+        why, failed = str(refusal), refusal.status()
         said = {kind: self.task_status(kind) for kind in TASK_KINDS}
         statuses = {k: status if status["phase"] == "Succeeded" else failed for k, status in said.items()}
-        self._part.fault(FaultReason.GRANT_MISMATCH, why)
+        self._part.fault(FaultReason(refusal.reason), why)
         self._part.end(why)
         if self._workloads is not None:
             self._workloads.stop()
@@ -394,14 +392,6 @@ class RoundWork:
         if self._workloads is not None:
             self._workloads.stop()
         self._store.close()
-
-
-class TaskRefusal(Exception):  # noqa: N818 - the site's answer, not an error of this program
-    """The site does not take part; reason and message may be read by the coordinator."""
-
-    def __init__(self, reason: str, message: str) -> None:
-        super().__init__(message)
-        self.reason = reason
 
 
 def first_seen(store: DiskStore, key: str, value: int) -> int:
