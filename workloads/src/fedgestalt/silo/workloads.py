@@ -58,7 +58,7 @@ class Workloads:
         name = _OF_TASK[task]
         if name in self._workloads:
             return
-        socket = self._site.directory / "link.sock"
+        socket = self._directory / "link.sock"  # one a round: several may run at once
         if self._endpoint is None:
             handler = Handler(self._part, self._results.rows, self._progressed)
             self._endpoint = TrainerEndpoint(socket, handler)
