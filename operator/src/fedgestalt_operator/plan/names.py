@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final
 
 from ..api.task import TaskKind
@@ -11,6 +12,7 @@ MAX_SILO: Final = 20
 MAX_MEMBER: Final = 12
 
 
+@lru_cache(4096)  # asked for with every name, the same few uids each time
 def short_uid(uid: str) -> str:
     """The first 8 hexadecimal digits of a uid.
 
