@@ -193,6 +193,11 @@ class ExchangePort:
         """See the port."""
         self._call(lambda: self._exchange.put_tasks(tasks), write=True)
 
+    def blob(self, round_uid: str, digest: str) -> bytes | None:
+        """See the port."""
+        found: bytes | None = self._call(lambda: self._exchange.blobs.get(digest))
+        return found
+
     def drop(self, round_uid: str, digests: Sequence[str]) -> None:
         """See the port."""
         self._call(lambda: self._exchange.drop(digests), write=True)

@@ -12,7 +12,14 @@ from typing import Any, ParamSpec, TypeVar
 from fedgestalt.crypto.keys import Identity
 from fedgestalt.exchange.client import BoardClient
 from fedgestalt.exchange.epochs.client import EpochClient
-from fedgestalt.exchange.errors import BoardRewoundError, ExchangeError, SlotTakenError, TaskTakenError
+from fedgestalt.exchange.errors import (
+    BoardRewoundError,
+    Code,
+    ExchangeError,
+    RefusedError,
+    SlotTakenError,
+    TaskTakenError,
+)
 from fedgestalt.exchange.link import NewTask
 from fedgestalt.exchange.tokens import JOB_LIFETIME, Role, mint
 from fedgestalt.secagg.messages import HUB, Kind, Slot, sign
@@ -20,6 +27,7 @@ from fedgestalt.secagg.messages import HUB, Kind, Slot, sign
 from ..api.release import Accuracy, Release, release_document, release_of
 from ..api.round import FederationRound
 from ..api.task import SiloTask, TaskPhase, task_document
+from ..plan.handover import causes_of
 from ..plan.release_status import EpochState
 from ..plan.types import BaseRelease, Decision, Entry, TaskState
 from .accuracies import accuracies
@@ -27,7 +35,6 @@ from .boards import Boards
 from .clock import ExchangeClock
 from .ports import Changes, DecisionTaken, ExchangeUnavailable, Presence
 from .releases import HubReleases
-from ..plan.handover import causes_of
 from .vocabulary import is_synthetic
 
 P = ParamSpec("P")
@@ -146,6 +153,16 @@ class RealExchange:
             return
         wanted = [NewTask(task.silo, task.metadata.name, task_document(task)["spec"]) for task in tasks]
         self._client.put_tasks(tasks[0].round_uid, wanted)
+
+    @_mapped
+    def blob(self, round_uid: str, digest: str) -> bytes | None:
+        """See `HubExchange.blob`."""
+        try:
+            return self._client.download(round_uid, digest)
+        except RefusedError as error:
+            if error.code in (Code.BLOB_UNKNOWN, Code.BLOB_GONE):
+                return None
+            raise
 
     @_mapped
     def drop(self, round_uid: str, digests: Sequence[str]) -> None:

@@ -14,6 +14,7 @@ from ..plan.types import BaseRelease, Entry, JobState, Observed
 from .jobs import JobReader
 from .ports import ExchangeUnavailable, HubExchange
 from .silos import SiloDirectory
+from .tables import with_tables
 from .vocabulary import find_vocabulary
 
 
@@ -51,7 +52,12 @@ class Observer:
         # No Job comes before the enrolment stands, and listing them for every waiting round would cost the most.
         if not any(e.kind == Kind.ENROLLED for e in entries):
             return {}
-        return self.jobs.jobs_of(round.metadata.namespace, round.metadata.uid)
+        uid = round.metadata.uid
+        jobs = self.jobs.jobs_of(round.metadata.namespace, uid)
+        # What a table says is asked for until it stands on the board.
+        return (
+            jobs if any(e.kind == Kind.RANKINGS for e in entries) else with_tables(self.exchange, uid, jobs)
+        )
 
     def _has_vocabulary(self, round: FederationRound, base: BaseRelease | None) -> bool:
         if "vocabulary" in round.spec:

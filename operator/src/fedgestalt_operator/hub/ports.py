@@ -92,6 +92,10 @@ class HubExchange(Protocol):
         """Give silos their tasks; those that are there already stay as they are."""
         ...
 
+    def blob(self, round_uid: str, digest: str) -> bytes | None:
+        """A blob by its digest (hexadecimal), verified; None: it never came, or was deleted."""
+        ...
+
     def drop(self, round_uid: str, digests: Sequence[str]) -> None:
         """Delete blobs (hexadecimal digests). Absent ones are as good as deleted."""
         ...
