@@ -32,7 +32,7 @@ from ..plan.types import (
     PublishRelease,
 )
 from .ports import HubExchange
-from .vocabulary import find_vocabulary
+from .vocabulary import Vocabularies
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +56,7 @@ class Executor:
 
     cluster: Cluster
     exchange: HubExchange
+    vocabularies: Vocabularies
     template: JobTemplate = field(default_factory=JobTemplate)
     before_job: Callable[[FederationRound], None] = lambda _: None
     """Called before a Job is created, to put in place what its pod needs."""
@@ -82,7 +83,7 @@ class Executor:
         """
         found = None
         if "vocabulary" in round.spec:
-            found = find_vocabulary(self.cluster, round)
+            found = self.vocabularies.find(round)
         elif base is not None:
             found = self.exchange.base_vocabulary(base)
         if found is None:

@@ -15,7 +15,7 @@ from .jobs import JobReader
 from .ports import ExchangeUnavailable, HubExchange
 from .silos import SiloDirectory
 from .tables import with_tables
-from .vocabulary import find_vocabulary
+from .vocabulary import Vocabularies
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,7 @@ class Observer:
     exchange: HubExchange
     silos: SiloDirectory
     jobs: JobReader
+    vocabularies: Vocabularies
 
     def observe(self, round: FederationRound, dropped: frozenset[str]) -> Observed:
         """What is known of a round now. `dropped`: digests that this process knows to be deleted."""
@@ -61,7 +62,7 @@ class Observer:
 
     def _has_vocabulary(self, round: FederationRound, base: BaseRelease | None) -> bool:
         if "vocabulary" in round.spec:
-            return find_vocabulary(self.cluster, round) is not None
+            return self.vocabularies.find(round) is not None
         return base is None or self.exchange.base_vocabulary(base) is not None
 
     def _published(self, round: FederationRound, entries: tuple[Entry, ...]) -> bool:

@@ -27,6 +27,7 @@ from .observe import Observer
 from .ports import DecisionTaken, HubExchange
 from .silos import SiloDirectory
 from .tasks import TaskMirror
+from .vocabulary import Vocabularies
 
 log = logging.getLogger(__name__)
 
@@ -56,10 +57,16 @@ class RoundReconciler:
         """
         self._cluster, self._exchange, self._now = cluster, exchange, now
         self.silos = SiloDirectory(cluster, exchange, namespace, now)
-        self._observer = Observer(cluster, exchange, self.silos, JobReader(cluster))
+        vocabularies = Vocabularies(cluster, now)
+        self._observer = Observer(cluster, exchange, self.silos, JobReader(cluster), vocabularies)
         self._listener = listener or Listener()
         self._executor = Executor(
-            cluster, exchange, template or JobTemplate(), before_job, self._listener.job_created
+            cluster,
+            exchange,
+            vocabularies,
+            template or JobTemplate(),
+            before_job,
+            self._listener.job_created,
         )
         self._tasks = TaskMirror(cluster, namespace)
         self._lock = threading.Lock()
