@@ -38,8 +38,8 @@ def agent(site_file: Path) -> None:
         site = load_site_config(site_file)
         with site_lock(site.state):
             running = Agent(site)
-            signal.signal(signal.SIGTERM, lambda *_: running.stop())
-            signal.signal(signal.SIGINT, lambda *_: running.stop())
+            signal.signal(signal.SIGTERM, running.on_signal)
+            signal.signal(signal.SIGINT, running.on_signal)
             running.run()
     except (SiteConfigError, SiteBusyError, CryptoError) as error:
         raise click.ClickException(str(error)) from error

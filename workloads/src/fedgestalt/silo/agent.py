@@ -24,6 +24,7 @@ from fedgestalt.exchange.view import BoardView
 from fedgestalt.secagg.messages import Message
 from fedgestalt.silo.config import SiteConfig
 from fedgestalt.silo.grant import GrantFiles
+from fedgestalt.silo.interruption import Interruption
 from fedgestalt.silo.ledger import GrantLedger
 from fedgestalt.silo.lock import SiteBusyError
 from fedgestalt.silo.permission import Permission
@@ -63,7 +64,10 @@ class Agent:
         self._refused: dict[str, tuple[TaskRefusal, float]] = {}
         self._reported: dict[str, Mapping[str, Any]] = {}
         self._events: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
-        self._stopping = threading.Event()
+        self._interruption = Interruption()
+        self._stopping = self._interruption.stopping
+        self.on_signal = self._interruption.on_signal
+        """What :func:`signal.signal` is given: it ends :meth:`run`, whatever that waits for."""
 
     def _make_source(self) -> TaskSource:
         if self._site.handover is not None:
@@ -86,9 +90,15 @@ class Agent:
         )
 
     def run(self) -> None:
-        """Serve tasks until stopped."""
+        """Serve tasks until stopped; call it on the main thread, which alone hears signals."""
         threading.Thread(target=self._follow_tasks, name="tasks", daemon=True).start()
         threading.Thread(target=self._settle_withdrawals, name="withdrawals", daemon=True).start()
+        self._interruption.run(self._serve)
+        for work in self._rounds.values():
+            work.stop()
+        self._vault.close()
+
+    def _serve(self) -> None:
         next_report = 0.0
         while not self._stopping.is_set():
             try:
@@ -104,12 +114,9 @@ class Agent:
                 self._report()
                 self._publish()
                 next_report = time.monotonic() + STATUS_SECONDS
-        for work in self._rounds.values():
-            work.stop()
-        self._vault.close()
 
     def stop(self) -> None:
-        """Ask :meth:`run` to return."""
+        """Ask :meth:`run` to return once the work at hand is done; from any thread."""
         self._stopping.set()
 
     # ------------------------------------------------------------------ what is heard
