@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from fedgestalt_operator.api.round import Deadlines
-from fedgestalt_operator.plan import CreateJob, DeleteJob, JobState, Pending, plan
+from fedgestalt_operator.api.task import TaskPhase
+from fedgestalt_operator.plan import CreateJob, DeleteJob, JobState, Pending, TaskState, plan
 from fedgestalt_operator.plan.deadlines import START_WITHIN
 
 from .simulation import STUCK, World, make_round, reason
@@ -100,3 +101,13 @@ def test_tasks_that_no_site_ever_begins_end_at_the_active_deadline():
     message = world.decisions("failed")[0].body["message"]
     assert all(silo in message for silo in world.round.silos)
     assert world.now < 1000 + 600 + 120
+
+
+def test_a_task_that_waits_at_its_site_says_in_the_round_what_for():
+    """Lesson 5: the reason of the child belongs into the parent, while it can still be mended."""
+    world = World(make_round(), hook=lambda silo, *_: "hold" if silo.name == "silo-03" else "post")
+    for _ in range(5):
+        world.tick()
+    world.tasks["fg-5f0c2d7e-enrol-silo-03-1"] = TaskState(TaskPhase.PENDING, "ReleaseMissing")
+    waits = {w["who"]: w["what"] for w in world.tick().status["waitingFor"]}
+    assert waits["silo-03"] == "enrol (ReleaseMissing)"

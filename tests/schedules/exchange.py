@@ -117,6 +117,13 @@ class SimExchange(SlotIndex):
                 self.tasks[task.metadata.name] = TaskState(TaskPhase.PENDING)
                 self.revision += 1
 
+    def report(self, name: str, said: TaskState) -> bool:
+        """A site says how a task stands; whether it was heard: what is over stays over."""
+        if self.tasks[name].phase in (TaskPhase.SUCCEEDED, TaskPhase.FAILED):
+            return False
+        self.tasks[name] = said
+        return True
+
     def drop(self, digests: Sequence[str]) -> None:
         """Absent ones are as good as deleted."""
         self._watcher.dropping(digests)

@@ -171,7 +171,7 @@ class Federation:
             return False
         heard = exchange.silos[name].last_heard
         if heard is None or self.now - heard > 80.0:
-            self.unwell[name] = self.now
+            self.unwell[name] = max(self.now, self.unwell.get(name, self.now))
         before, (seen, when) = exchange.revision, self._looked.get(name, (-1, 0.0))
         if seen == before and self.now < when + PATIENCE:
             exchange.silos[name] = replace(exchange.silos[name], last_heard=self.now)

@@ -254,12 +254,11 @@ class Schedule:
         name = self.rng.choice(list(tasks))
         phase = self.rng.choice([TaskPhase.RUNNING, TaskPhase.RUNNING, TaskPhase.SUCCEEDED, TaskPhase.FAILED])
         failed = phase is TaskPhase.FAILED
-        tasks[name] = TaskState(phase, "TrainerFailed" if failed else "", self.rng.random())
-        if failed:
-            self._later(lambda: tasks.update({name: TaskState(TaskPhase.RUNNING)}), 60)
+        said = TaskState(phase, "TrainerFailed" if failed else "", self.rng.random())
+        if self.world.exchange.report(name, said) and failed:
             for silo in self.world.silos:
                 if name.rsplit("-", 1)[0].endswith(f"-{silo}"):
-                    self.world.unwell[silo] = self.world.now + 60.0
+                    self.world.unwell[silo] = float("inf")
 
     def _sleep(self) -> None:
         """A long pause of the hub: its node is gone for a while."""

@@ -23,7 +23,7 @@ from fedgestalt.exchange.storage import (
     Task,
 )
 from fedgestalt.exchange.storage.feed import COUNTER_BITS, MOST, new_tag
-from fedgestalt.exchange.storage.values import MAX_CHUNK_BYTES
+from fedgestalt.exchange.storage.values import MAX_CHUNK_BYTES, goes_back
 
 
 @dataclass
@@ -232,6 +232,8 @@ class MemoryStorage:
         known = self._tasks.get((silo, name))
         if known is None:
             raise refused(Code.TASK_UNKNOWN, name)
+        if goes_back(known.status, status):
+            return False
         self._tasks[silo, name] = replace(known, status=status)
         if known.status != status and self._task_rounds[silo, name]:
             self._changes.append(self._task_rounds[silo, name])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -208,3 +209,26 @@ def test_a_board_of_the_first_format_is_taken_over_with_its_tasks_rounds(tmp_pat
         assert [task.revision for task in storage.tasks("west")[0]] == [4, 5]
         assert len(storage.page("r1", after=0, since=None, max_bytes=99).entries) == 1
         storage.close()
+
+
+@pytest.mark.parametrize("end", ["Succeeded", "Failed"])
+def test_a_late_word_of_a_silo_never_takes_back_that_a_task_is_over(storage: BoardStorage, end: str) -> None:
+    storage.put_tasks("r1", [NewTask("west", "t", b"{}")])
+
+    def say(phase: str, **more: str) -> bool:
+        return storage.put_task_status("west", "t", json.dumps({"phase": phase, **more}).encode())
+
+    def said() -> str:
+        return str(json.loads(storage.tasks("west")[0][0].status)["phase"])
+
+    assert say("Running")
+    assert say(end)
+    before = storage.changes(0).revision
+    other = "Failed" if end == "Succeeded" else "Succeeded"
+    for late in ("Pending", "Running", other):
+        assert not say(late)
+    assert not storage.put_task_status("west", "t", b"{}")
+    assert said() == end
+    assert changed(storage, before) == set(), "nothing woke the hub"
+    assert say(end, message="why"), "it may still say more of its end"
+    assert said() == end

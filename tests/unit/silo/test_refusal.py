@@ -41,3 +41,8 @@ def test_causes_come_through_the_shared_folder_and_the_cluster_to_the_exchange()
 
 def test_another_refusal_names_no_rule() -> None:
     assert "causes" not in TaskRefusal("ReleaseMissing", "it may still come").status()
+
+
+def test_a_release_that_may_still_come_leaves_its_task_open_for_a_task_that_is_over_stays_over() -> None:
+    assert TaskRefusal("ReleaseMissing", "it may still come").status()["phase"] == "Pending"
+    assert TaskRefusal("ReleaseUnverified", "it will not mend").status()["phase"] == "Failed"

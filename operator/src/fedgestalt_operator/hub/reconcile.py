@@ -114,9 +114,9 @@ class RoundReconciler:
             fresh = self._executor.act(round, answer.actions, observed.base)
         except Exception as error:
             # Whoever waits for this round must read why: the status is written, and then the error goes its way.
-            self._show(
-                document, round, replace(answer, status=blocked(document, answer.status, error, self._now()))
-            )
+            status = blocked(document, answer.status, error, self._now())
+            with contextlib.suppress(Conflict):
+                self._show(document, round, replace(answer, status=status))
             raise
         with self._lock:
             if fresh:
@@ -158,8 +158,10 @@ class RoundReconciler:
             return  # another controller manages it
         old = document.get("status", {})
         if old != answer.status:
+            # Only over what it was planned from: a process that was held up must not undo what came after it.
+            seen = document["metadata"]["resourceVersion"]
             written = self._cluster.patch_status(
-                KIND, round.metadata.namespace, round.metadata.name, answer.status
+                KIND, round.metadata.namespace, round.metadata.name, answer.status, seen
             )
             with self._lock:
                 # With the generation that was planned for: a watch may show only the last of several changes.

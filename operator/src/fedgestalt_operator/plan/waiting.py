@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
+from ..api.task import TaskPhase
 from .context import Context, Draft
 from .deadlines import first
 from .types import Entry, Wait
@@ -100,6 +101,6 @@ def _what(ctx: Context, silo: str, what: str) -> str:
     state = ctx.observed.silos.get(silo)
     if state is not None and not state.accepted:
         return f"{what} (NotAccepted)"
-    if task is not None and task.reason and task.phase == "Failed":
+    if task is not None and task.reason and task.phase in (TaskPhase.FAILED, TaskPhase.PENDING):
         return f"{what} ({task.reason})"
     return what if ctx.live(silo) else f"{what} (LinkLost)"

@@ -32,6 +32,7 @@ class TaskRefusal(Exception):  # noqa: N818 - the site's answer, not an error of
         return cls(FaultReason.GRANT_MISMATCH, "; ".join(map(str, found)), tuple(causes))
 
     def status(self) -> dict[str, Any]:
-        """What the hub may know of a task that is refused."""
-        status = {"phase": "Failed", "reason": self.reason, "fraction": 0.0, "message": str(self)}
+        """What the hub may know of a task that is refused. A release that is missing may come: that is no end yet."""
+        phase = "Pending" if self.reason == "ReleaseMissing" else "Failed"
+        status = {"phase": phase, "reason": self.reason, "fraction": 0.0, "message": str(self)}
         return {**status, "causes": [c.value for c in self.causes]} if self.causes else status

@@ -143,7 +143,7 @@ class BoardStorage(Protocol):
         ...
 
     def put_task_status(self, silo: str, name: str, status: bytes) -> bool:
-        """Store what the silo says of a task; False if it said so before.
+        """Store what the silo says of a task; False if it said so before, or says that a task goes on that was over.
 
         Raises:
             RefusedError: TaskUnknown.

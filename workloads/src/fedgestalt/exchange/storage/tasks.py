@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from fedgestalt.exchange.errors import Code, refused
 from fedgestalt.exchange.storage.database import Database
 from fedgestalt.exchange.storage.feed import ChangeFeed
-from fedgestalt.exchange.storage.values import NewTask, Task
+from fedgestalt.exchange.storage.values import NewTask, Task, goes_back
 
 
 class TaskTable:
@@ -96,7 +96,7 @@ class TaskTable:
             ).fetchone()
             if row is None:
                 raise refused(Code.TASK_UNKNOWN, f"task {name!r} of silo {silo!r}")
-            if row[0] == status:
+            if row[0] == status or goes_back(row[0], status):
                 return False
             db.execute("UPDATE tasks SET status = ? WHERE silo = ? AND name = ?", (status, silo, name))
             if row[1]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Final
 
@@ -120,6 +121,26 @@ class Task:
     status: bytes
     revision: int
     """Grows over all tasks of the silo with every change of a spec or a deletion."""
+
+
+OVER: Final = ("Succeeded", "Failed")
+"""Phases in which a task has ended."""
+
+
+def goes_back(standing: bytes, said: bytes) -> bool:
+    """Whether a silo's word on a task would take back that it is over: a late or repeated one, or one of an agent that was
+    started anew and has not read the board yet. The hub makes another task for another attempt.
+    """
+    phase = _phase(standing)
+    return phase in OVER and _phase(said) != phase
+
+
+def _phase(status: bytes) -> object:
+    try:
+        content = json.loads(status)
+    except ValueError:
+        return None
+    return content.get("phase") if isinstance(content, dict) else None
 
 
 @dataclass(frozen=True, slots=True)
