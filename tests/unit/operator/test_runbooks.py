@@ -260,6 +260,7 @@ def test_the_index_is_up_to_date():
 def test_metrics_that_alerts_name_exist():
     metrics = Metrics()
     metrics.transitioned(Resource.FEDERATION_ROUND, "QuorumLost")
+    metrics.watched(Resource.SILO)
     there = {sample.name for family in metrics.registry.collect() for sample in family.samples}
     named = set(re.findall(r"fedgestalt_operator_\w+", "".join(p.read_text() for p in FOLDER.glob("*.md"))))
     assert named

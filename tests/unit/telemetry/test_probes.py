@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from fedgestalt_operator.telemetry.health import Health, Need
+from fedgestalt_operator.telemetry.health import SILENT_SECONDS, Contact, Health, Need
 from fedgestalt_operator.telemetry.metrics import Metrics
 from fedgestalt_operator.telemetry.probes import ProbeError, ProbeServer
 
@@ -62,6 +62,23 @@ def test_ready_once_everything_that_is_needed_has_happened(ask, health):
     health.met(Need.EXCHANGE_ANSWERED)
     assert ask("/readyz") == (503, "not yet: every kind has been listed\n")
     health.met(Need.CACHES_LISTED)
+    assert ask("/readyz") == (200, "ok\n")
+
+
+@pytest.mark.parametrize(("silent", "other"), [tuple(Contact), tuple(reversed(Contact))])
+def test_readiness_is_withdrawn_while_somebody_it_works_with_is_silent_and_comes_back(
+    ask, health, clock, silent, other
+):
+    for need in Need:
+        health.met(need)
+    clock.now += SILENT_SECONDS
+    health.reached(other)
+    health.resynced()
+    assert ask("/readyz") == (200, "ok\n")
+    clock.now += 1
+    assert ask("/readyz") == (503, f"{silent.value} has not answered for 121 s\n")
+    assert ask("/livez") == (200, "ok\n")  # a restart would not mend it
+    health.reached(silent)
     assert ask("/readyz") == (200, "ok\n")
 
 

@@ -15,7 +15,7 @@ from ..api.round import KIND, Phase
 from ..kube.errors import ClusterError, ClusterUnavailable, Conflict
 from ..kube.port import Cluster, Document
 from ..plan.types import Decision, JobKind
-from ..telemetry.health import Health, Need
+from ..telemetry.health import Contact, Health, Need
 from ..telemetry.metrics import Metrics, Outcome
 from ..telemetry.report import Reporter
 from ..telemetry.subject import Resource
@@ -162,6 +162,11 @@ class HubOperator:
         self._metrics.queue_waited(waited)
         self._metrics.reconciled(Resource(key[0]), _outcome(error), took)
         self._health.progressed()
+        if error is None:
+            # No work is done without a look at it, and Silos come every 5 s.
+            self._health.reached(Contact.API_SERVER)
+            if key == SILOS:
+                self._watched(key[0])
         self._show_depth()
 
     def _show_depth(self) -> None:
@@ -185,6 +190,7 @@ class HubOperator:
         if reached:
             self._metrics.exchange_answered()
             self._health.met(Need.EXCHANGE_ANSWERED)
+            self._health.reached(Contact.EXCHANGE)
         else:
             self._metrics.exchange_silent()
 
@@ -224,9 +230,13 @@ class HubOperator:
                 for document in page:
                     listed.add(document["metadata"]["uid"])
                     self._queue.add(self._index.learn(document))
+            self._watched(KIND)
             for page in self._cluster.pages("Release", self._namespace):
                 for document in page:
                     self._queue.add(("Release", self._namespace, document["metadata"]["name"]))
+            self._watched("Release")
+            next(iter(self._cluster.pages("Job", self._namespace)), None)  # a page tells
+            self._watched("Job")
         except ClusterError as error:
             log.warning("resync: %s", error)
             return False

@@ -41,15 +41,17 @@ class SiteReconciler:
         now: Callable[[], float] = time.time,
         on_status: StatusSink = lambda document, old, new: None,
         on_pass: Callable[[bool], None] = lambda _: None,
+        on_seen: Callable[[str], None] = lambda _: None,
     ) -> None:
         """
         Args:
             now: Unix time by the site's clock.
             on_status: told (document, old status, new status) after a status was written.
             on_pass: told after each pass of `run` whether it came to its end.
+            on_seen: told the kind whenever a list or a watch got through, bookmarks too.
         """
         self._cluster, self._folder, self._namespace, self._now = cluster, folder, namespace, now
-        self._on_status, self._on_pass = on_status, on_pass
+        self._on_status, self._on_pass, self._on_seen = on_status, on_pass, on_seen
         self._problems: tuple[str, ...] = ()
         self._stopping, self._changed = threading.Event(), threading.Event()
 
@@ -98,7 +100,7 @@ class SiteReconciler:
                     continue
                 self._on_pass(True)
                 mark = fresh
-                due = min(self._now() + RESYNC_SECONDS, *_ends(plan))
+                due = min((self._now() + RESYNC_SECONDS, *_ends(plan)))
             self._changed.wait(TICK_SECONDS)
         for watcher in watchers:
             watcher.join(PAUSE_SECONDS)
@@ -112,6 +114,7 @@ class SiteReconciler:
         while not self._stopping.is_set():
             try:
                 _, version = self._cluster.list(kind, self._namespace)
+                self._on_seen(kind)
                 self._changed.set()  # of what lay between two watches nobody was told
                 for event in self._events(kind, version):
                     if event:
@@ -126,6 +129,7 @@ class SiteReconciler:
             for event in self._cluster.watch(kind, self._namespace, version, WATCH_SECONDS):
                 if self._stopping.is_set():
                     return
+                self._on_seen(kind)
                 yield bool(event.object["metadata"].get("name"))  # a bookmark has none
 
     def _show(

@@ -18,10 +18,11 @@ from fedgestalt.exchange.tokens import FileCredential
 from ..kube.port import Cluster
 from ..plan.handover import TOKEN
 from ..telemetry.events import EventRecorder
-from ..telemetry.health import Health, Need
+from ..telemetry.health import Contact, Health, Need
 from ..telemetry.metrics import Metrics
 from ..telemetry.probes import ProbeServer
 from ..telemetry.report import Reporter
+from ..telemetry.subject import Resource
 from .exchange import RealSiteExchange
 from .folder import Folder
 from .link import Link
@@ -66,7 +67,7 @@ def site_operator(settings: SiteSettings, cluster: Cluster) -> Iterator[SiteOper
         ProbeError: the probes' address is taken.
         OSError: the folder cannot be used.
     """
-    # A hub that is away is no reason to restart or to take this site out of service: only its own cluster is.
+    # A site may be set up before its hub answers: readiness does not wait for that, but is withdrawn in the long run.
     needs = (Need.CRDS_CHECKED, Need.CACHES_LISTED)
     health, metrics = Health(resync_every=RESYNC_SECONDS, stale_after=STALE_SECONDS, needs=needs), Metrics()
     health.met(Need.CRDS_CHECKED)  # the caller did, or would not be here
@@ -88,6 +89,7 @@ def site_operator(settings: SiteSettings, cluster: Cluster) -> Iterator[SiteOper
 
         def passed(whole: bool) -> None:
             health.progressed()
+            metrics.progressed()
             if whole:
                 health.met(Need.CACHES_LISTED)
                 health.resynced()
@@ -95,8 +97,13 @@ def site_operator(settings: SiteSettings, cluster: Cluster) -> Iterator[SiteOper
         def answered(yes: bool) -> None:
             if yes:
                 metrics.exchange_answered()
+                health.reached(Contact.EXCHANGE)
             else:
                 metrics.exchange_silent()
+
+        def seen(kind: str) -> None:
+            metrics.watched(Resource(kind))
+            health.reached(Contact.API_SERVER)
 
         link = Link(
             cluster,
@@ -114,5 +121,6 @@ def site_operator(settings: SiteSettings, cluster: Cluster) -> Iterator[SiteOper
             namespace=settings.namespace,
             on_status=Reporter(metrics, events).status_written,
             on_pass=passed,
+            on_seen=seen,
         )
         yield SiteOperator(link, reconciler, health)

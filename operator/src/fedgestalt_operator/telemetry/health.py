@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Collection
 from enum import StrEnum
+from typing import Final
 
 
 class Need(StrEnum):
@@ -20,13 +21,28 @@ class Need(StrEnum):
     EXCHANGE_ANSWERED = "the exchange has answered"
 
 
+class Contact(StrEnum):
+    """Who must answer now and then for the operator to stay ready."""
+
+    API_SERVER = "the API server"
+    EXCHANGE = "the exchange"
+
+
+SILENT_SECONDS: Final = 120.0
+"""Longer than any long poll, list or watch in between: two resyncs of a site."""
+
+
 class Health:
     """What the probes ask. Safe for threads.
+
+    An operator that cannot reach whom it works with is not ready, which everybody sees who lists pods; it lives all the
+    same, for a restart would mend nothing.
 
     Args:
         stale_after: seconds without any finished work after which an operator that has work is stuck.
         resync_every: seconds between the starts of two resyncs.
-        needs: what readiness waits for; a role without an exchange leaves that one out.
+        needs: what readiness waits for.
+        silent_after: seconds without an answer of one of `Contact` after which readiness is withdrawn.
         now: a clock in seconds that never goes back.
     """
 
@@ -36,11 +52,13 @@ class Health:
         stale_after: float = 120.0,
         resync_every: float = 30.0,
         needs: Collection[Need] = tuple(Need),
+        silent_after: float = SILENT_SECONDS,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._stale_after, self._resync_every, self._now = stale_after, resync_every, now
         self._lock = threading.Lock()
-        self._open = set(needs)
+        self._open, self._silent_after = set(needs), silent_after
+        self._answered = dict.fromkeys(Contact, now())
         self._progress = self._resync = now()
         self._depth, self._busy_since = 0, 0.0
         self._closing = False
@@ -49,6 +67,11 @@ class Health:
         """What readiness waits for has happened."""
         with self._lock:
             self._open.discard(need)
+
+    def reached(self, contact: Contact) -> None:
+        """It has answered, if only to say that nothing is new."""
+        with self._lock:
+            self._answered[contact] = self._now()
 
     def progressed(self) -> None:
         """A reconcile has ended, well or badly."""
@@ -88,8 +111,14 @@ class Health:
             return found
 
     def unready(self) -> list[str]:
-        """What readiness still waits for; empty when ready."""
+        """What readiness still waits for, or who is silent; empty when ready."""
         with self._lock:
             if self._closing:
                 return ["the operator is ending"]
-            return [f"not yet: {need.value}" for need in Need if need in self._open]
+            now = self._now()
+            silent = {contact: now - answered for contact, answered in self._answered.items()}
+            return [f"not yet: {need.value}" for need in Need if need in self._open] + [
+                f"{contact.value} has not answered for {seconds:.0f} s"
+                for contact, seconds in silent.items()
+                if seconds > self._silent_after
+            ]

@@ -95,7 +95,7 @@ class Metrics:
         self._events = self._counter("events_total", "Kubernetes Events by what became of them.", "outcome")
         self._watched = self._gauge(
             "watch_last_event_timestamp_seconds",
-            "When a watch last delivered anything, bookmarks too.",
+            "When a watch, or the list of a resync, last got through.",
             "kind",
         )
         self._last = self._gauge("last_reconcile_timestamp_seconds", "When a reconcile or resync last ended.")
@@ -156,7 +156,7 @@ class Metrics:
         self._events.labels(outcome.value).inc()
 
     def watched(self, kind: Resource) -> None:
-        """A watch delivered something."""
+        """A watch delivered something, if only a bookmark, or a list got through: quiet is not stale."""
         self._watched.labels(kind.value).set(self._now())
 
     def exchange_answered(self) -> None:
