@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from click.testing import CliRunner
 
+from fedgestalt.cli.main import main
 from fedgestalt.crypto.keys import Identity, fingerprint
 from fedgestalt.exchange.epochs.client import EpochClient
-from fedgestalt.exchange.errors import Code, RefusedError
+from fedgestalt.exchange.errors import Code, EpochEndedError, RefusedError
 from fedgestalt.exchange.tokens import KeyCredential, Role
 from fedgestalt.flake import Frame, label_token
 from fedgestalt.lineage import ReleaseStore, verify
@@ -33,6 +36,14 @@ def digest_of(outcome: Any) -> str:
     return str(outcome.status["releaseDigest"])
 
 
+class Killed(BaseException):
+    """The hub dies here."""
+
+
+def crash(*_: object) -> None:
+    raise Killed
+
+
 @pytest.fixture(scope="module")
 def life(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """All rounds of one federation, one after the other in one work directory."""
@@ -41,7 +52,12 @@ def life(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     assert first.phase == "Succeeded", first.status
     adopted = rounds_on(folder, "adopted", "Adopt", digest_of(first), [NEWCOMER, *SILOS]).run()
     trained = rounds_on(folder, "trained-on", "Train", digest_of(first), SILOS).run()
-    rotated = rounds_on(folder, "rotated", "Rotate", digest_of(first), SILOS[:3]).run()
+    rotated = rounds_on(folder, "rotated", "Rotate", digest_of(trained), SILOS[:3])
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(EpochClient, "end", crash)
+        with pytest.raises(Killed):
+            rotated.run()
+    rotated = rounds_on(folder, "rotated", "Rotate", digest_of(trained), SILOS[:3]).run()
     return {"folder": folder, "first": first, "rotated": rotated, "trained": trained, "adopted": adopted}
 
 
@@ -86,7 +102,7 @@ def test_the_hub_holds_no_key_of_the_epoch(life: dict[str, Any]) -> None:
 
 
 def test_a_rotation_keeps_the_extractor_under_new_keys_without_the_departed(life: dict[str, Any]) -> None:
-    first, rotated = life["first"].manifest, life["rotated"].manifest
+    first, rotated = life["trained"].manifest, life["rotated"].manifest
     assert life["rotated"].phase == "Succeeded", life["rotated"].status
     assert rotated["members"] == first["members"]
     assert rotated["bundle"]["plain"] == first["bundle"]["plain"]
@@ -199,9 +215,30 @@ def test_the_newcomer_finds_the_others_cases_and_they_find_its(life: dict[str, A
     assert hits >= 7, "numeric embeddings lie near their syndrome's centre"
 
 
-def test_a_departed_silo_asks_in_vain(life: dict[str, Any], up: Layout) -> None:
-    with pytest.raises(RefusedError, check=lambda error: error.code is Code.NOT_IN_EPOCH):
-        asked(up, SILOS[3], digest_of(life["first"]), 0)
+def test_a_rotated_epoch_ends_even_if_the_hub_dies_in_between_and_names_its_successor(
+    life: dict[str, Any], up: Layout
+) -> None:
+    """The hub was killed after the rotated release was there and before the old epoch had ended; see `life`."""
+    for silo in SILOS[2:]:  # one that rotated, and one that has departed
+        with pytest.raises(EpochEndedError) as caught:
+            asked(up, silo, digest_of(life["trained"]), 0)
+        assert caught.value.successor == digest_of(life["rotated"])
+    with sqlite3.connect(next(up.hub.rglob("epochs.sqlite"))) as db:
+        owners = "SELECT DISTINCT owner FROM cases WHERE epoch = ?"
+        assert db.execute(owners, (life["trained"].manifest["epoch"],)).fetchall() == []
+        rotated = {owner for (owner,) in db.execute(owners, (life["rotated"].manifest["epoch"],))}
+    db.close()
+    assert rotated == set(SILOS[:3])
+    shown = CliRunner().invoke(main, ["release", "show", "trained-on", "--dir", str(up.root)])
+    assert f"EpochEnded: release {digest_of(life['rotated'])[:12]} (rotated)" in shown.output
+
+
+def test_a_departed_silo_has_no_epoch_left(life: dict[str, Any], up: Layout) -> None:
+    site = load_site_config(up.silo(SILOS[3]) / "site.json")
+    credential = KeyCredential(Identity.load(site.identity_file), Role.SILO, SILOS[3], site.hub_key)
+    with EpochClient(site.exchange_url, site.ca_file, credential) as client:  # noqa: SIM117 - one call may fail
+        with pytest.raises(RefusedError, check=lambda error: error.code is Code.NOT_IN_EPOCH):
+            client.status(life["rotated"].manifest["epoch"])
 
 
 def test_a_withdrawn_case_leaves_every_gallery_at_once(life: dict[str, Any], up: Layout) -> None:

@@ -67,6 +67,12 @@ def test_what_is_gone_is_said_apart_from_what_cannot_be_reached() -> None:
     }
 
 
+def test_a_rotated_release_names_what_took_its_place() -> None:
+    document = status(Seen(True, True, EpochState(0, 0, successor="cd" * 32)))
+    assert conditions(document) == {"Published": ("False", "EpochEnded"), "RotationDue": ("False", "NotDue")}
+    assert "cdcdcdcdcdcd" in document["conditions"][0]["message"]
+
+
 def test_looking_again_writes_nothing_new() -> None:
     first = status(SERVED)
     assert status(SERVED, now=NOW + 600, old=first) == first

@@ -21,6 +21,7 @@ from fedgestalt.exchange.epochs.values import Budget, Cause, Counts, Taken
 from fedgestalt.exchange.errors import (
     BudgetSpentError,
     Code,
+    EpochEndedError,
     EpochUnknownError,
     RefusedError,
     RevokedError,
@@ -228,7 +229,25 @@ def test_the_kernel_job_of_a_round_gets_a_gallery_without_what_was_withdrawn(ope
         opened["east"].gallery(EPOCH, "west")
 
 
-def test_an_ended_epoch_is_unknown(opened: Clients) -> None:
+def test_a_rotated_epoch_names_its_successor_to_members_and_hub(opened: Clients) -> None:
+    successor = "d" * 64
+    with refusal(Code.FORBIDDEN):
+        opened["east"].end(EPOCH, successor)
+    with refusal(Code.INVALID):
+        opened["hub"].end(EPOCH, "no digest")
+    opened["hub"].end(EPOCH, successor)
+    opened["hub"].end(EPOCH, successor)
+    for call in (
+        lambda: opened["east"].query(EPOCH, unit(0, 1)[0]),
+        lambda: opened["hub"].status(EPOCH),
+        lambda: opened["hub"].open(EPOCH, RELEASE, list(FIRST)),
+    ):
+        with pytest.raises(EpochEndedError, match="was rotated") as caught:
+            call()
+        assert caught.value.successor == successor
+
+
+def test_a_forgotten_epoch_is_unknown(opened: Clients) -> None:
     opened["hub"].delete(EPOCH)
     opened["hub"].delete(EPOCH)
     with pytest.raises(EpochUnknownError):

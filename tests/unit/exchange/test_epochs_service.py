@@ -19,7 +19,13 @@ from fedgestalt.exchange.epochs.service import EpochService
 from fedgestalt.exchange.epochs.store import EpochStore
 from fedgestalt.exchange.epochs.tombstone import MAX_HANDLES, Tombstone
 from fedgestalt.exchange.epochs.values import Budget, Cause, Counts, Taken
-from fedgestalt.exchange.errors import BudgetSpentError, Code, EpochUnknownError, RefusedError
+from fedgestalt.exchange.errors import (
+    BudgetSpentError,
+    Code,
+    EpochEndedError,
+    EpochUnknownError,
+    RefusedError,
+)
 from fedgestalt.flake.errors import FlakeError
 from fedgestalt.flake.rows import SiloRows
 
@@ -28,6 +34,7 @@ from .epoch_rows import EPOCH, FIRST, PRINT, RELEASE, WIDTH, handle, unit, uploa
 KEYS = {name: Identity.from_seed(name.encode().ljust(32, b"\0")) for name in FIRST}
 MEMBERS = {name: key.public for name, key in KEYS.items()}
 NOW = 1_000_000.0
+SUCCESSOR = "d" * 64
 
 
 class Hub:
@@ -421,6 +428,53 @@ def test_a_deleted_epoch_answers_no_more_and_its_ledger_goes_on(filled: Hub) -> 
     db.close()
     filled.open()
     assert filled.spent("east") == (26, 1)
+
+
+def test_a_rotated_epoch_has_nothing_left_but_its_successors_name(filled: Hub) -> None:
+    row = upload("west").gallery.rows[3]
+    filled.ask("east", row)
+    filled.withdraw("west", FIRST["west"] + 1)
+    filled.service.end_epoch(EPOCH, SUCCESSOR, now=NOW)
+    filled.service.end_epoch(EPOCH, "e" * 64, now=NOW + 1)  # a second rotation of it changes nothing
+    for call in (
+        lambda: filled.ask("east", row),
+        lambda: filled.add("east", upload("east")),
+        lambda: filled.ingest("east", upload("east"), "another"),
+        lambda: filled.withdraw("east", FIRST["east"]),
+        lambda: filled.service.discover(EPOCH),
+        lambda: filled.service.gallery(EPOCH, "west"),
+        lambda: filled.service.findings(EPOCH, "east", MEMBERS["east"]),
+        lambda: filled.open(),
+    ):
+        with pytest.raises(EpochEndedError, match=SUCCESSOR) as caught:
+            call()
+        assert caught.value.successor == SUCCESSOR
+    assert EPOCH not in filled.service._indexes
+    row_bytes = upload("west", test=3, undiagnosed=2).gallery.rows[4].tobytes()
+    assert all(row_bytes not in path.read_bytes() for path in filled.directory.iterdir())
+    with sqlite3.connect(filled.directory / "epochs.sqlite") as db:
+        tables = [name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        left = {name for name in tables if db.execute(f"SELECT count(*) FROM {name}").fetchone() != (0,)}
+    db.close()
+    assert left == {"ended", "statements"}, "what was promised to a withdrawn patient stays provable"
+    filled.restart()
+    filled.service.warm()
+    with refusal(Code.EPOCH_ENDED):
+        filled.ask("east", row)
+
+
+def test_an_answer_that_an_end_overtakes_is_refused_and_not_made_of_nothing(filled: Hub) -> None:
+    charge = filled.service.store.charge_query
+
+    def overtaken(*arguments: object, **named: object) -> Budget:
+        left = charge(*arguments, **named)  # type: ignore[arg-type]
+        filled.service.end_epoch(EPOCH, SUCCESSOR, now=NOW)
+        return left
+
+    filled.service.store.charge_query = overtaken  # type: ignore[method-assign, assignment]
+    with refusal(Code.EPOCH_ENDED):
+        filled.ask("east", upload("west").gallery.rows[3])
+    assert EPOCH not in filled.service._indexes
 
 
 _CHILD = """

@@ -51,3 +51,20 @@ def test_rows_that_cannot_be_served_do_not_keep_the_others_from_being_published(
     epochs.refusals["west"] = Code.FORBIDDEN
     with pytest.raises(RefusedError):
         releases._take("ab" * 32, "west", "round", "cd" * 32)
+
+
+def test_an_epoch_that_was_rotated_is_seen_with_its_successor(tmp_path: Path) -> None:
+    class Ended:
+        def status(self, epoch: str) -> None:
+            raise refused(Code.EPOCH_ENDED, epoch, successor="cd" * 32)
+
+        def open(self, epoch: str, release: str, silos: list[str]) -> None:
+            raise refused(Code.EPOCH_ENDED, epoch, successor="cd" * 32)
+
+    releases = HubReleases(tmp_path, None, Ended())  # type: ignore[arg-type]
+    state = releases.epoch("ab" * 32)
+    assert state is not None
+    assert state.successor == "cd" * 32
+    # Newcomers' release whose epoch a rotation ended meanwhile: it is kept, and the hub does not wait for ever.
+    manifest = {"operation": "Train", "rows": {"west": {}}}
+    assert not releases._open("ab" * 32, "ef" * 32, manifest)

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from fedgestalt.cli.main import main
 from fedgestalt.crypto.encoding import encode
-from fedgestalt.lineage import Proof, ReleaseStore
+from fedgestalt.lineage import Proof, ReleaseStore, successor_of
 from fedgestalt.secagg.messages import sign
 
 from .conftest import Released
@@ -117,6 +117,27 @@ def test_show_says_whether_a_rotation_is_due(
 ) -> None:
     (work / "hub" / "releases" / name_of(release) / "epoch.json").write_text(content)
     assert expected in run("show", name_of(release), "--dir", work).output
+
+
+def test_show_names_the_release_that_rotated_an_epoch(
+    work: Path, release: Released, adopted: Released, rotated: Released
+) -> None:
+    store = ReleaseStore(work / "hub" / "releases")
+    store.put(rotated.manifest, rotated.computation, rotated.proof)
+    (store.folder / name_of(release) / "epoch.json").write_text('{"rotationDue": true}')
+    for older in (release, adopted):
+        done = run("show", name_of(older), "--dir", work)
+        assert f"EpochEnded: release {name_of(rotated)[:12]} (" in done.output
+        assert "RotationDue" not in done.output
+    assert "EpochEnded" not in run("show", name_of(rotated), "--dir", work).output
+    assert successor_of(store, store.get(name_of(adopted))) == name_of(rotated)
+    assert successor_of(store, store.get(name_of(rotated))) is None
+
+
+def test_show_of_a_departed_silo_says_what_the_hub_told_it(work: Path, release: Released) -> None:
+    path = work / "hub" / "releases" / name_of(release) / "epoch.json"
+    path.write_text(json.dumps({"rotationDue": [], "endedBy": "5b" * 32}))
+    assert f"EpochEnded: release {'5b' * 6} took" in run("show", name_of(release), "--dir", work).output
 
 
 def test_verify_succeeds_with_pinned_keys(

@@ -115,6 +115,7 @@ class PublishedReason(StrEnum):
     """Reasons of a Release's `Published` condition."""
 
     SERVED = "Served"
+    EPOCH_ENDED = "EpochEnded"
     BLOB_MISSING = "BlobMissing"
     EXCHANGE_UNREACHABLE = "ExchangeUnreachable"
 

@@ -204,6 +204,7 @@ class RealExchange:
             evaluation=self._evaluation(board.entries, manifest),
         )
         self._client.put_release(release.metadata.name, release_document(release)["spec"])
+        self._releases.end_older(digest)  # last: nobody is sent to a release that is not there yet
         return release
 
     def _evaluation(self, entries: Sequence[Entry], manifest: Mapping[str, Any]) -> tuple[Accuracy, ...]:

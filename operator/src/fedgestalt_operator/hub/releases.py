@@ -10,9 +10,9 @@ from typing import Any, Final
 
 from fedgestalt.exchange.client import BoardClient
 from fedgestalt.exchange.epochs.client import EpochClient
-from fedgestalt.exchange.errors import Code, EpochUnknownError, RefusedError
+from fedgestalt.exchange.errors import Code, EpochEndedError, EpochUnknownError, RefusedError
 from fedgestalt.files import write_atomic
-from fedgestalt.lineage import ReleaseStore, collect
+from fedgestalt.lineage import ReleaseStore, collect, successor_of
 from fedgestalt.lineage.store import COMPUTATION, MANIFEST, PROOF, SEALED
 from fedgestalt.secagg.messages import Kind, Message
 
@@ -45,9 +45,7 @@ class HubReleases:
             return None
         stored = self._store.get(digest)
         manifest, computation = (json.loads(stored.read(part)) for part in (MANIFEST, COMPUTATION))
-        later = (r for r in self._store.list()[0] if digest in r.manifest.parents)
-        successor = next((r.digest for r in later if r.manifest.epoch == manifest["epoch"]), "")
-        return BaseRelease(digest, manifest, computation, successor)
+        return BaseRelease(digest, manifest, computation, successor_of(self._store, stored) or "")
 
     def parts(self, base: BaseRelease) -> list[Path]:
         """What newcomers need of a base, as files, the proof last."""
@@ -80,39 +78,48 @@ class HubReleases:
         self._serve(round_uid, digest, content, messages)
         return content
 
-    def _depart(self, manifest: Mapping[str, Any]) -> None:
-        """Who did not rotate is of the older epoch no longer either; the others ask there until they serve the new one."""
-        parent = self._store.get(manifest["parents"][0]).manifest
-        departed = set(parent.rows) - set(manifest["rows"])
-        try:
-            now = self._epochs.status(parent.epoch)  # silos may have adopted the release since
-            self._epochs.open(parent.epoch, now.release, sorted(set(now.silos) - departed))
-        except EpochUnknownError:
-            log.info("epoch %s has ended already", parent.epoch[:12])
+    def end_older(self, digest: str) -> None:
+        """A rotation ends the epoch that it took the place of, once sites can get what succeeds it. Repeatable.
+
+        The old frame is worth nothing then: who has departed, or kept withdrawn rows, has nothing to compare them with.
+        """
+        manifest = self._store.get(digest).manifest
+        if manifest.operation == "Rotate":
+            older = self._store.get(manifest.parents[0]).manifest.epoch
+            self._epochs.end(older, digest)
+            log.info("epoch %s has ended: release %s succeeds it", older[:12], digest[:12])
 
     def _serve(
         self, round_uid: str, digest: str, manifest: Mapping[str, Any], messages: Sequence[Message]
     ) -> None:
         """Give the gallery to the query service; the round's own rows, tests among them, go."""
-        epoch, silos = manifest["epoch"], set(manifest["rows"])
-        if manifest["operation"] == "Adopt":
-            # Nobody leaves an epoch because somebody joins, and who has departed does not come back with the newcomer.
-            newcomers = silos - set(self._store.get(manifest["parents"][0]).manifest.rows)
-            silos = set(self._epochs.status(epoch).silos) | newcomers
-        self._epochs.open(epoch, digest, sorted(silos))
+        epoch = manifest["epoch"]
+        stands = self._open(epoch, digest, manifest)
         closed = next(m for m in reversed(messages) if m.slot.kind is Kind.ROWS_CLOSED)
         for message in messages:
             if message.slot.kind is not Kind.ROWS or message.slot.enrolment != closed.slot.enrolment:
                 continue
             owner, rows = message.slot.sender, message.blobs[0]
-            if owner in closed.body["silos"]:
+            if stands and owner in closed.body["silos"]:
                 self._take(epoch, owner, round_uid, rows)
             self.delete_blob(round_uid, rows)
-        if manifest["operation"] == "Rotate":
-            self._depart(manifest)
-        if any(rows["undiagnosed"] for rows in manifest["rows"].values()):
+        if stands and any(rows["undiagnosed"] for rows in manifest["rows"].values()):
             self._epochs.discover(epoch)
         write_atomic(self._store.folder / digest / PUBLISHED, b"")
+
+    def _open(self, epoch: str, digest: str, manifest: Mapping[str, Any]) -> bool:
+        """Have a release's epoch answered for; False if a rotation ended it while newcomers were on their way in."""
+        silos = set(manifest["rows"])
+        try:
+            if manifest["operation"] == "Adopt":
+                # Nobody leaves an epoch because somebody joins, and who has departed does not come back with the newcomer.
+                newcomers = silos - set(self._store.get(manifest["parents"][0]).manifest.rows)
+                silos = set(self._epochs.status(epoch).silos) | newcomers
+            self._epochs.open(epoch, digest, sorted(silos))
+        except EpochEndedError as error:
+            log.warning("release %s is kept, but not served: %s", digest[:12], error)
+            return False
+        return True
 
     def _take(self, epoch: str, owner: str, round_uid: str, rows: str) -> None:
         """Take one silo's rows. What is wrong with them is its own loss: the others' release must not wait for it."""
@@ -129,6 +136,8 @@ class HubReleases:
         """An epoch as the query service knows it; None if it answers for it no longer."""
         try:
             found = self._looks.status(epoch)
+        except EpochEndedError as error:
+            return EpochState(0, 0, successor=error.successor or "")
         except EpochUnknownError:
             return None
         counts = found.silos.values()

@@ -24,11 +24,15 @@ class Due:
 
 @dataclass(frozen=True, slots=True)
 class EpochState:
-    """An epoch as the exchange knows it: the rows it keeps, and why it should be rotated."""
+    """An epoch as the exchange knows it: the rows it keeps, and why it should be rotated.
+
+    `successor` is the release (hexadecimal digest) that rotated it: then it has no rows and answers nothing.
+    """
 
     gallery: int
     undiagnosed: int
     due: tuple[Due, ...] = ()
+    successor: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +72,10 @@ def release_status(release: Release, seen: Seen, *, now: float, old: Mapping[str
             condition(rotation, Truth.UNKNOWN, RotationReason.EXCHANGE_UNREACHABLE, away, now),
         ]
         return status | {"conditions": documents(conditions)}
-    if seen.kept and seen.epoch is not None:
+    if seen.epoch is not None and seen.epoch.successor:
+        message = f"rotated by release {seen.epoch.successor[:12]}, which sites should serve instead"
+        conditions = [condition(published, Truth.FALSE, PublishedReason.EPOCH_ENDED, message, now)]
+    elif seen.kept and seen.epoch is not None:
         conditions = [condition(published, Truth.TRUE, PublishedReason.SERVED, "", now)]
     else:
         message = (

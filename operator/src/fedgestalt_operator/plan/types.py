@@ -92,7 +92,7 @@ class BaseRelease:
     """The release that a round builds on, as the hub's release store holds it.
 
     `digest` (hexadecimal) names it; `manifest` and `computation` are its JSON documents. `successor` is a release that
-    continues it in the same epoch (newcomers adopted it); empty if there is none.
+    took its place: newcomers adopted it in the same epoch, or a rotation ended that epoch; empty if there is none.
     """
 
     digest: str

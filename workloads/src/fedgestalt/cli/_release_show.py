@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -12,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from fedgestalt.evaluation import EvaluationError, EvaluationTable, accuracy_table
-from fedgestalt.lineage import Proof, StoredRelease, StoreError
+from fedgestalt.lineage import Proof, ReleaseStore, StoredRelease, StoreError, rotated_by
 from fedgestalt.lineage.manifest import Manifest, MemberLineage
 from fedgestalt.lineage.store import COMPUTATION, PROOF
 from fedgestalt.secagg.kinds import Kind
@@ -97,6 +98,15 @@ def read_epoch(release: StoredRelease) -> EpochState | None:
     return EpochState(bool(due), causes, tombstones)
 
 
+def read_ended(release: StoredRelease) -> str | None:
+    """The release that ended this one's epoch, where the hub told so and ``epoch.json`` keeps it; else None."""
+    try:
+        ended = json.loads((release.folder / EPOCH).read_bytes())["endedBy"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return ended if isinstance(ended, str) and re.fullmatch("[0-9a-f]{64}", ended) else None
+
+
 def evaluation_table(release: StoredRelease) -> EvaluationTable | None:
     """The table that the release's silos stated; None if there is none.
 
@@ -136,6 +146,11 @@ def _epoch_note(manifest: Manifest) -> str:
 
 
 def _rotation(release: StoredRelease) -> str:
+    rotation = rotated_by(ReleaseStore(release.folder.parent), release.manifest.epoch)
+    ended = read_ended(release) if rotation is None else rotation.digest
+    if ended is not None:
+        name = "" if rotation is None else f" ({escape(rotation.manifest.name)})"
+        return f"[bold red]EpochEnded[/]: release {ended[:12]}{name} took its place; it answers no questions"
     state = read_epoch(release)
     if state is None:
         return "not known here (no readable epoch.json beside the release)"

@@ -31,6 +31,7 @@ class Code(StrEnum):
     TASK_TAKEN = "TaskTaken"
     RELEASE_TAKEN = "ReleaseTaken"
     EPOCH_UNKNOWN = "EpochUnknown"
+    EPOCH_ENDED = "EpochEnded"
     EPOCH_EMPTY = "EpochEmpty"
     NOT_IN_EPOCH = "NotInEpoch"
     ROWS_INVALID = "RowsInvalid"
@@ -126,6 +127,11 @@ PROBLEMS: Final[dict[Code, tuple[int, str, str]]] = {
         "The exchange answers no queries of this epoch",
         "Use a release whose epoch stands, or wait until the hub has opened this one.",
     ),
+    Code.EPOCH_ENDED: (
+        410,
+        "The epoch was rotated: another release succeeds it",
+        "Use the release that succeeds it; who is not in that release needs an Adopt round.",
+    ),
     Code.EPOCH_EMPTY: (
         409,
         "The epoch has no rows yet",
@@ -184,12 +190,14 @@ class RefusedError(ExchangeError):
         detail: what exactly, for a reader; never a secret.
         offset: for ``OffsetMismatch``, where the upload ends.
         retry_after: seconds to wait, where waiting helps (``BoardFull``).
+        successor: for ``EpochEnded``, the digest (hex) of the release that succeeds.
     """
 
     code: Code
     detail: str
     offset: int | None = None
     retry_after: float | None = None
+    successor: str | None = None
 
     @property
     def status(self) -> int:
@@ -237,6 +245,10 @@ class EpochUnknownError(RefusedError):
     """The exchange answers no queries of this epoch."""
 
 
+class EpochEndedError(EpochUnknownError):
+    """The epoch was rotated; ``successor`` is the release to use instead."""
+
+
 class BudgetSpentError(RefusedError):
     """The silo's budget of the epoch is spent."""
 
@@ -250,15 +262,21 @@ _CLASSES: Final[dict[Code, type[RefusedError]]] = {
     Code.REVOKED: RevokedError,
     Code.BLOB_GONE: BlobGoneError,
     Code.EPOCH_UNKNOWN: EpochUnknownError,
+    Code.EPOCH_ENDED: EpochEndedError,
     Code.BUDGET_SPENT: BudgetSpentError,
 }
 
 
 def refused(
-    code: Code, detail: str, *, offset: int | None = None, retry_after: float | None = None
+    code: Code,
+    detail: str,
+    *,
+    offset: int | None = None,
+    retry_after: float | None = None,
+    successor: str | None = None,
 ) -> RefusedError:
     """The error of ``code``: of its own class where callers tell it apart."""
-    return _CLASSES.get(code, RefusedError)(code, detail, offset, retry_after)
+    return _CLASSES.get(code, RefusedError)(code, detail, offset, retry_after, successor)
 
 
 class UnreachableError(ExchangeError):

@@ -177,11 +177,13 @@ def parse_problem(response: httpx.Response) -> RefusedError:
     with contextlib.suppress(ValueError, KeyError, TypeError):
         content = response.json()
         offset, retry_after = content.get("offset"), content.get("retryAfter")
+        successor = content.get("successor")
         return refused(
             Code(content["code"]),
             str(content["detail"])[:2000],
             offset=offset if isinstance(offset, int) else None,
             retry_after=float(retry_after) if isinstance(retry_after, int | float) else None,
+            successor=successor[:64] if isinstance(successor, str) else None,
         )
     with contextlib.suppress(ValueError, KeyError):  # an answer to HEAD
         return refused(Code(response.headers["Problem-Code"]), f"HEAD {response.request.url.path}")

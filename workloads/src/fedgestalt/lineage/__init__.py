@@ -8,6 +8,7 @@ from fedgestalt.lineage.findings import Finding, Problem
 from fedgestalt.lineage.manifest import Manifest
 from fedgestalt.lineage.proof import Proof, collect
 from fedgestalt.lineage.store import ReleaseStore, StoredRelease
+from fedgestalt.lineage.succession import rotated_by, successor_of
 from fedgestalt.lineage.verify import Verified, verify
 
 __all__ = [
@@ -24,5 +25,7 @@ __all__ = [
     "VerificationError",
     "Verified",
     "collect",
+    "rotated_by",
+    "successor_of",
     "verify",
 ]

@@ -96,9 +96,10 @@ class HubFederation:
         try:
             answer = self._client.query(self._epoch, row)
         except RefusedError as error:
-            raise FederationAbsent(
-                Absence.REFUSED, f"the hub refused ({error.code}). {error.fix}", str(error.code)
-            ) from None
+            said = f"the hub refused ({error.code}). {error.fix}"
+            if error.successor is not None:
+                said += f" It is release {error.successor[:12]}."
+            raise FederationAbsent(Absence.REFUSED, said, str(error.code)) from None
         except UnreachableError:
             raise FederationAbsent(Absence.UNREACHABLE, "the hub does not answer") from None
         except UntrustedExchangeError:

@@ -11,7 +11,7 @@ from typing import Any
 
 from fedgestalt.crypto.keys import Purpose
 from fedgestalt.files import private_directory, write_atomic
-from fedgestalt.lineage import ReleaseStore, StoreError, VerificationError, verify
+from fedgestalt.lineage import ReleaseStore, StoreError, VerificationError, successor_of, verify
 from fedgestalt.silo.bundle import bundle_digest, open_bundle
 from fedgestalt.silo.outbox import Board
 from fedgestalt.silo.vault import EpochVault
@@ -141,12 +141,10 @@ def _check_named(base: Base, computation: Mapping[str, Any], store: Path) -> Non
             raise BaseError("ReleaseUnverified", f"{silo} has another identity than in the release")
     if computation["spec"]["operation"] != "Adopt":
         return
-    for later in ReleaseStore(store).list()[0]:
-        if base.digest in later.manifest.parents and later.manifest.epoch == base.manifest["epoch"]:
-            raise BaseError(
-                "ReleaseSuperseded",
-                f"release {later.digest[:12]} continues it in the same epoch: adopt that one",
-            )
+    kept = ReleaseStore(store)
+    later = successor_of(kept, kept.get(base.digest))
+    if later is not None:
+        raise BaseError("ReleaseSuperseded", f"release {later[:12]} takes its place: adopt that one")
 
 
 def _fetched(board: Board, round_uid: str, digest: str, path: Path) -> bytes:

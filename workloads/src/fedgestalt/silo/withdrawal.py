@@ -19,7 +19,7 @@ import numpy as np
 
 from fedgestalt.crypto.keys import Identity
 from fedgestalt.exchange.epochs.client import EpochClient
-from fedgestalt.exchange.errors import Code, ExchangeError, RefusedError
+from fedgestalt.exchange.errors import Code, EpochEndedError, ExchangeError, RefusedError
 from fedgestalt.exchange.tokens import KeyCredential, Role
 from fedgestalt.files import private_directory, write_atomic
 from fedgestalt.silo.config import SiteConfig
@@ -78,8 +78,9 @@ def withdraw(site: SiteConfig, case: str, *, deadline: float = 30.0) -> Withdraw
         for epoch, folders in _epochs(site).items():
             touched = [folder for folder in folders if shrink(site, folder) or photos & _names(folder)]
             if touched:
-                rows += _tell(site, epoch, touched, deadline)
-                releases += [folder.name for folder in touched]
+                gone, due = _tell(site, epoch, touched, deadline)
+                rows += gone
+                releases += [folder.name for folder in touched if due]
     return Withdrawn(tuple(sorted(photos)), rows, tuple(releases))
 
 
@@ -169,8 +170,13 @@ def _unsaid(site: SiteConfig, folder: Path) -> set[str]:
     return set(withdrawn_photos(site) & _names(folder)) - set(said)
 
 
-def _tell(site: SiteConfig, epoch: str, folders: Sequence[Path], deadline: float) -> int:
-    """Post the tombstones of one epoch and note beside its releases that it is due for rotation; rows that went."""
+def _tell(site: SiteConfig, epoch: str, folders: Sequence[Path], deadline: float) -> tuple[int, bool]:
+    """Post the tombstones of one epoch and note beside its releases what has become of it.
+
+    Returns:
+        Rows that went, and whether a rotation is due. A silo that has departed, and one whose epoch was rotated, has
+        no rows there any more, and nothing is due.
+    """
     gone = withdrawn_photos(site)
     handles = {
         bytes.fromhex(h) for folder in folders for photo, h in _handles(folder).items() if photo in gone
@@ -181,9 +187,16 @@ def _tell(site: SiteConfig, epoch: str, folders: Sequence[Path], deadline: float
         with EpochClient(site.exchange_url, site.ca_file, credential, deadline=deadline) as client:
             rows = client.withdraw(epoch, site.name, handles, identity)
             status = client.status(epoch)
+    except EpochEndedError as error:
+        for folder in folders:
+            write_atomic(
+                folder / _EPOCH, json.dumps({"rotationDue": [], "endedBy": error.successor}).encode()
+            )
+            write_atomic(folder / _SAID, json.dumps(sorted(gone & _names(folder))).encode())
+        return 0, False
     except RefusedError as error:
         if error.code is Code.NOT_IN_EPOCH or (error.code is Code.EPOCH_UNKNOWN and _old(folders)):
-            return 0  # this silo has departed, or the epoch has ended: its rows are gone
+            return 0, False  # this silo has departed, or the epoch has ended: its rows are gone
         raise WithdrawalError(_AGAIN.format(error)) from error
     except ExchangeError as error:
         raise WithdrawalError(_AGAIN.format(error)) from error
@@ -191,7 +204,7 @@ def _tell(site: SiteConfig, epoch: str, folders: Sequence[Path], deadline: float
     for folder in folders:
         write_atomic(folder / _EPOCH, json.dumps({"rotationDue": due}).encode())
         write_atomic(folder / _SAID, json.dumps(sorted(gone & _names(folder))).encode())
-    return rows
+    return rows, True
 
 
 def _old(folders: Sequence[Path]) -> bool:

@@ -78,7 +78,7 @@ class EpochClient:
         A retry of this call is the same query: it is counted once.
 
         Raises:
-            BudgetSpentError, EpochUnknownError: answer from the site's own gallery.
+            BudgetSpentError, EpochUnknownError (EpochEndedError): answer from the site's own gallery.
             RefusedError: another refusal (NotInEpoch, EpochEmpty, RowsInvalid).
             UnreachableError: the hub does not answer.
             UntrustedExchangeError: the answer is not one of this protocol.
@@ -182,6 +182,10 @@ class EpochClient:
         """The masked gallery of one owner (without tests, in one split); for the hub and its jobs."""
         return SiloRows.decode(self._transport.request("GET", f"/epochs/{epoch}/gallery/{owner}").content)
 
+    def end(self, epoch: str, successor: str) -> None:
+        """End an epoch for good, rows and budgets with it; whoever asks is told ``successor``, a release. Idempotent."""
+        self._transport.request("PUT", f"/epochs/{epoch}/successor", json={"release": successor})
+
     def delete(self, epoch: str) -> None:
-        """End an epoch: its rows go. Idempotent."""
+        """Forget an epoch, which may be opened again and then goes on counting: its rows go. Idempotent."""
         self._transport.request("DELETE", f"/epochs/{epoch}")

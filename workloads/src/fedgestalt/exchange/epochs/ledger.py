@@ -6,7 +6,7 @@ import sqlite3
 from typing import Final
 
 from fedgestalt.exchange.epochs.values import Budget
-from fedgestalt.exchange.errors import Code, refused
+from fedgestalt.exchange.errors import Code, RefusedError, refused
 
 #: Seconds in which the same question with the same key is the same question: a client's retries, not an archive.
 REPEAT: Final = 600.0
@@ -16,8 +16,23 @@ def budget(db: sqlite3.Connection, epoch: str) -> Budget:
     """What each silo may spend in an epoch that is there."""
     row = db.execute("SELECT row_budget, query_budget FROM epochs WHERE epoch = ?", (epoch,)).fetchone()
     if row is None:
-        raise refused(Code.EPOCH_UNKNOWN, f"epoch {epoch}")
+        raise absent(db, epoch)
     return Budget(*row)
+
+
+def ended(db: sqlite3.Connection, epoch: str) -> str | None:
+    """The release (hex) that succeeds an epoch which was rotated; None for one that was not."""
+    row = db.execute("SELECT successor FROM ended WHERE epoch = ?", (epoch,)).fetchone()
+    return None if row is None else str(row[0])
+
+
+def absent(db: sqlite3.Connection, epoch: str) -> RefusedError:
+    """Why an epoch that is not there is not: it was rotated, or it is unknown."""
+    successor = ended(db, epoch)
+    if successor is None:
+        return refused(Code.EPOCH_UNKNOWN, f"epoch {epoch}")
+    detail = f"epoch {epoch[:16]} was rotated: release {successor} succeeds it"
+    return refused(Code.EPOCH_ENDED, detail, successor=successor)
 
 
 def spent(db: sqlite3.Connection, epoch: str, silo: str) -> Budget:
@@ -32,7 +47,7 @@ def charge(db: sqlite3.Connection, epoch: str, silo: str, *, rows: int, queries:
     """Count rows and queries and return what is left.
 
     Raises:
-        RefusedError: EpochUnknown, or BudgetSpent if they are more than what is left.
+        RefusedError: EpochUnknown, EpochEnded, or BudgetSpent if they are more than what is left.
     """
     limit, before = budget(db, epoch), spent(db, epoch, silo)
     left = Budget(limit.rows - before.rows - rows, limit.queries - before.queries - queries)
@@ -59,7 +74,7 @@ def charge_query(db: sqlite3.Connection, epoch: str, silo: str, tag: bytes, *, n
         now: seconds since the Unix epoch.
 
     Raises:
-        RefusedError: EpochUnknown or BudgetSpent.
+        RefusedError: EpochUnknown, EpochEnded or BudgetSpent.
     """
     db.execute(
         "DELETE FROM asked WHERE epoch = ? AND silo = ? AND (at < ? OR at > ?)",

@@ -19,7 +19,7 @@ from fedgestalt.exchange.epochs.parts import MAX_PART_BYTES
 from fedgestalt.exchange.epochs.store import EpochStore
 from fedgestalt.exchange.epochs.tombstone import Tombstone
 from fedgestalt.exchange.epochs.values import Budget, Cause, EpochRecord, Setup, Taken
-from fedgestalt.exchange.errors import BudgetSpentError, Code, refused
+from fedgestalt.exchange.errors import BudgetSpentError, Code, EpochUnknownError, refused
 from fedgestalt.flake.chance import Chance
 from fedgestalt.flake.discovery import discover
 from fedgestalt.flake.errors import FlakeError
@@ -63,6 +63,8 @@ class EpochService:
                     self._index(epoch, setup)
         except sqlite3.ProgrammingError:
             return  # the store was closed meanwhile
+        except EpochUnknownError:
+            return self.warm()  # one was ended meanwhile
 
     def member(self, epoch: str, silo: str, identity: bytes | None) -> EpochRecord:
         """The epoch, for one of its members.
@@ -91,6 +93,12 @@ class EpochService:
         with self._lock:
             self._indexes.pop(epoch, None)
             self.store.delete_epoch(epoch)
+
+    def end_epoch(self, epoch: str, successor: str, *, now: float) -> None:
+        """End an epoch for good: release ``successor`` (hex) took its place; see :meth:`EpochStore.end_epoch`."""
+        with self._lock:
+            self._indexes.pop(epoch, None)
+            self.store.end_epoch(epoch, successor, now=now)
 
     def ingest(self, epoch: str, owner: str, digest: str, blob: bytes | memoryview, *, now: float) -> Taken:
         """Take the rows of a round's blob into the epoch: gallery and undiagnosed cases. Test rows are counted only.
@@ -230,6 +238,7 @@ class EpochService:
     def _index(self, epoch: str, setup: Setup) -> GalleryIndex:
         index = self._indexes.get(epoch)
         if index is None:
+            self.store.record(epoch)  # it may have ended since the caller looked
             index = GalleryIndex(setup.width, setup.fingerprint)
             for owner, cases in self.store.gallery(epoch, setup.width):
                 assert cases.tokens is not None

@@ -24,6 +24,10 @@ MAX_WITHDRAWN: Final = 1 << 18
 """Withdrawn handles of one owner in one epoch: more than it may have rows by default."""
 
 
+_FORGOTTEN: Final = ("epochs", "members", "cases", "ingested", "asked", "rotation")
+_OF_AN_EPOCH: Final = (*_FORGOTTEN, "ledger", "tombstones", "discovery", "findings")
+
+
 class EpochStore:
     """Epochs in a SQLite file below the exchange's directory. Safe for threads; each method is one transaction."""
 
@@ -43,8 +47,13 @@ class EpochStore:
         """Open an epoch, or bring release, members and budget up to date; return the silos that departed.
 
         The rows of a silo that departed go, and the epoch is due for rotation: the silo still knows its frame.
+
+        Raises:
+            RefusedError: EpochEnded: an epoch that was rotated is never opened again.
         """
         with self._db.write() as db:
+            if ledger.ended(db, epoch) is not None:
+                raise ledger.absent(db, epoch)
             before = {silo for (silo,) in db.execute("SELECT silo FROM members WHERE epoch = ?", (epoch,))}
             departed = tuple(sorted(before - members.keys()))
             db.execute(
@@ -91,7 +100,21 @@ class EpochStore:
         Ledger and tombstones stay, so that an epoch that is opened again goes on counting.
         """
         with self._db.write() as db:
-            for name in ("epochs", "members", "cases", "ingested", "asked", "rotation"):
+            for name in _FORGOTTEN:
+                db.execute(f"DELETE FROM {name} WHERE epoch = ?", (epoch,))
+        self._db.forget()
+
+    def end_epoch(self, epoch: str, successor: str, *, now: float) -> None:
+        """End an epoch for good, rows, budgets and findings with it; what asks for it is told the first ``successor``.
+
+        The signed statements of withdrawal stay: they show what was promised, and name no row that is left.
+
+        Args:
+            successor: digest (hex) of the release that succeeds.
+        """
+        with self._db.write() as db:
+            db.execute("INSERT OR IGNORE INTO ended VALUES (?, ?, ?)", (epoch, successor, now))
+            for name in _OF_AN_EPOCH:
                 db.execute(f"DELETE FROM {name} WHERE epoch = ?", (epoch,))
         self._db.forget()
 
@@ -238,8 +261,13 @@ class EpochStore:
         return bytes(secret)
 
     def put_findings(self, epoch: str, findings: Mapping[str, Sequence[Finding]]) -> None:
-        """Replace what the owners are told of an epoch's clusters."""
+        """Replace what the owners are told of an epoch's clusters.
+
+        Raises:
+            RefusedError: EpochUnknown, EpochEnded.
+        """
         with self._db.write() as db:
+            ledger.budget(db, epoch)  # the epoch is there still
             db.execute("DELETE FROM findings WHERE epoch = ?", (epoch,))
             db.executemany(
                 "INSERT INTO findings VALUES (?, ?, ?, ?)",
@@ -280,7 +308,7 @@ def _record(db: sqlite3.Connection, epoch: str) -> EpochRecord:
         "SELECT release, row_budget, query_budget, width, fingerprint FROM epochs WHERE epoch = ?", (epoch,)
     ).fetchone()
     if row is None:
-        raise refused(Code.EPOCH_UNKNOWN, f"epoch {epoch}")
+        raise ledger.absent(db, epoch)
     members = db.execute("SELECT silo, identity FROM members WHERE epoch = ? ORDER BY silo", (epoch,))
     due = db.execute(
         "SELECT cause, silo, since FROM rotation WHERE epoch = ? ORDER BY since, cause, silo", (epoch,)

@@ -96,6 +96,8 @@ def problem(error: RefusedError, now: float) -> Response:
     headers = {"Cache-Control": "no-store", "Problem-Code": str(error.code)}
     if error.offset is not None:
         content["offset"] = error.offset
+    if error.successor is not None:
+        content["successor"] = error.successor
     if error.retry_after is not None:
         content["retryAfter"] = error.retry_after
         headers["Retry-After"] = str(max(1, round(error.retry_after)))

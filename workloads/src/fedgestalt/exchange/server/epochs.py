@@ -109,9 +109,22 @@ async def get_epoch(epoch: str, service: Service, caller: Authenticated) -> Resp
 
 @router.delete("/epochs/{epoch}")
 async def delete_epoch(epoch: str, service: Service, caller: Authenticated) -> Response:
-    """The hub ends an epoch: its rows go, its queries are answered no more."""
+    """The hub forgets an epoch, which it may open again: rows go, queries are answered no more, the ledger stays."""
     _check(caller, epoch, Role.HUB)
     await run_in_threadpool(service.close_epoch, epoch)
+    return Response(status_code=204)
+
+
+@router.put("/epochs/{epoch}/successor")
+async def end_epoch(
+    epoch: str, request: Request, state: State, service: Service, caller: Authenticated
+) -> Response:
+    """The hub ends an epoch for good, since a release rotated it: ``{"release": hex}``, named to whoever asks."""
+    _check(caller, epoch, Role.HUB)
+    release = (await read_json_object(request, MAX_JSON_BYTES)).get("release")
+    if not isinstance(release, str) or not DIGEST.fullmatch(release):
+        raise refused(Code.INVALID, "release must be 64 lower-case hex digits")
+    await run_in_threadpool(service.end_epoch, epoch, release, now=state.settings.clock())
     return Response(status_code=204)
 
 
