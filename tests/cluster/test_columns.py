@@ -37,6 +37,7 @@ def row(server: ApiServer, namespace: str, kind: str) -> dict[str, Any]:
 
 
 def test_round_says_what_it_waits_for_and_until_when(api_server, namespace):
+    """Lesson 12: a status that says nothing. One line of kubectl tells whose move it is, and until when."""
     summary = {
         "silos": "4/4",
         "need": "3",
@@ -77,9 +78,14 @@ def test_silo_says_since_when_it_is_lost(api_server, namespace):
 
 
 def test_task_says_whose_it_is_and_how_far(api_server, namespace):
-    create(
-        api_server, namespace, example("silotask", {"phase": "Running", "reason": "Started", "percent": 35})
-    )
+    link = {
+        "type": "Connected",
+        "status": "False",
+        "reason": "LinkLost",
+        "lastTransitionTime": minutes_ago(30),
+    }
+    status = {"phase": "Running", "reason": "Started", "percent": 35, "conditions": [link]}
+    create(api_server, namespace, example("silotask", status))
     shown = row(api_server, namespace, "SiloTask")
     assert re.fullmatch(r"\d+s", shown.pop("AGE"))
     assert list(shown.items()) == [
@@ -90,6 +96,7 @@ def test_task_says_whose_it_is_and_how_far(api_server, namespace):
         ("PHASE", "Running"),
         ("REASON", "Started"),
         ("PERCENT", 35),
+        ("LINK", "LinkLost"),
     ]
 
 

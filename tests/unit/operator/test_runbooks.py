@@ -261,6 +261,7 @@ def test_metrics_that_alerts_name_exist():
     metrics = Metrics()
     metrics.transitioned(Resource.FEDERATION_ROUND, "QuorumLost")
     metrics.watched(Resource.SILO)
+    metrics.link(reasons.LinkReason.CONNECTED)
     there = {sample.name for family in metrics.registry.collect() for sample in family.samples}
     named = set(re.findall(r"fedgestalt_operator_\w+", "".join(p.read_text() for p in FOLDER.glob("*.md"))))
     assert named

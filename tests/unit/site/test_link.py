@@ -136,6 +136,7 @@ def test_a_task_that_the_hub_took_back_goes_and_a_stranger_stays(site: Site) -> 
 
 
 def test_a_terminal_task_that_was_deleted_here_is_never_created_again(site: Site) -> None:
+    """Lesson 4: a finished thing that somebody deletes is made again, in a loop. The record of its end wins."""
     site.exchange.give("fg-1")
     site.link.tasks(0)
     site.say("fg-1", "Succeeded", 100)

@@ -83,3 +83,10 @@ def test_a_quiet_site_shows_when_it_last_looked_at_what(running: Probed) -> None
         until(
             lambda kind=kind: (running.metric("watch_last_event_timestamp_seconds", kind=kind) or 0) > began
         )
+
+
+def test_the_links_state_and_the_age_of_its_last_success_are_metrics(running: Probed) -> None:
+    until(lambda: running.metric("exchange_up") == 0)
+    assert running.metric("link_state", reason="LinkLost") == 1
+    assert running.metric("link_state", reason="Connected") == 0
+    assert (running.metric("exchange_lag_seconds") or 0) > 0

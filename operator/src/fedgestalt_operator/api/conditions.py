@@ -25,6 +25,12 @@ class SiloCondition(StrEnum):
     COMPATIBLE = "Compatible"
 
 
+class TaskCondition(StrEnum):
+    """Conditions of a SiloTask at its site."""
+
+    CONNECTED = "Connected"
+
+
 class ReleaseCondition(StrEnum):
     """Condition types of a Release."""
 

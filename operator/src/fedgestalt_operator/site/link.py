@@ -12,7 +12,6 @@ import random
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
@@ -24,6 +23,7 @@ from ..kube.errors import AlreadyExists, ClusterError, Conflict, Gone, NotFound
 from ..kube.port import Cluster, Document
 from .exchange import SiteExchange, reason_of
 from .mirror import hub_label, mirror_releases, mirror_tasks, reports
+from .state import LinkState
 
 log = logging.getLogger(__name__)
 
@@ -40,15 +40,6 @@ class Way(StrEnum):
     TASKS = "tasks"
     RELEASES = "releases"
     UP = "up"
-
-
-@dataclass(frozen=True, slots=True)
-class LinkState:
-    """How the link stands since when (Unix time); `message` says what the exchange, or its absence, said."""
-
-    reason: LinkReason
-    since: float
-    message: str = ""
 
 
 def _nobody(state: LinkState) -> None:

@@ -13,6 +13,7 @@ from ..api.task import TaskKind, TaskPhase, parse_task
 from ..kube.port import Document
 from ..plan.grants import Mismatch, unusable
 from ..plan.handover import Use, grant_file, grant_key, settled, status_of, task_file
+from .state import LinkState, link_condition, shown_at
 
 T = TypeVar("T")
 _TEXTS: Final[Mapping[UsableReason, str]] = {
@@ -32,19 +33,21 @@ class Seen:
         tasks, grants: SiloTasks and ParticipationGrants of the namespace, as documents.
         said: what the agent says of tasks, by name.
         uses: the ledger, by grants' keys; None where it is unreadable or was not written yet.
+        link: how the link to the hub stands; None where nobody has said so yet.
     """
 
     tasks: tuple[Document, ...]
     grants: tuple[Document, ...]
     said: Mapping[str, Mapping[str, Any]]
     uses: Mapping[str, Use] | None
+    link: LinkState | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class SitePlan:
     """What should lie in the folder, by name, and every status as it should be.
 
-    `next_look`: Unix time at which a grant ends; None if none does.
+    `next_look`: Unix time at which a grant ends or a link that is down is to be shown; None if nothing of the kind is due.
     """
 
     task_files: Mapping[str, dict[str, Any]]
@@ -75,10 +78,15 @@ def plan_site(seen: Seen, now: float) -> SitePlan:
             problems.append(f"SiloTask {name}: what the agent says cannot be read: {error}")
             status = dict(old)
         if status:
+            if not settled(status):
+                status |= link_condition(seen.link, old, task.metadata.generation, now)
             statuses[name] = {**status, "observedGeneration": task.metadata.generation}
         if not kept and status.get("phase") != TaskPhase.FAILED:
             files[name] = task_file(task)
-    ends = [g.not_after + CLOCK_TOLERANCE for g in grants if not g.revoked]
+    due = [g.not_after + CLOCK_TOLERANCE for g in grants if not g.revoked]
+    down = None if seen.link is None else shown_at(seen.link, now)
+    if down is not None:
+        due.append(down)
     return SitePlan(
         task_files=files,
         grant_files={d["metadata"]["name"]: grant_file(d) for d in standing},
@@ -87,7 +95,7 @@ def plan_site(seen: Seen, now: float) -> SitePlan:
             grant.metadata.name: _grant_status(grant, document.get("status", {}), seen.uses, now)
             for grant, document in zip(grants, standing, strict=True)
         },
-        next_look=min((end for end in ends if end >= now), default=None),
+        next_look=min((moment for moment in due if moment >= now), default=None),
         problems=tuple(problems),
     )
 

@@ -14,6 +14,7 @@ from ..kube.errors import ClusterError, Gone, NotFound
 from ..kube.port import Cluster, Document
 from .folder import Folder, Mark
 from .planning import Seen, SitePlan, plan_site
+from .state import LinkState
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +54,7 @@ class SiteReconciler:
         self._cluster, self._folder, self._namespace, self._now = cluster, folder, namespace, now
         self._on_status, self._on_pass, self._on_seen = on_status, on_pass, on_seen
         self._problems: tuple[str, ...] = ()
+        self._link: LinkState | None = None
         self._stopping, self._changed = threading.Event(), threading.Event()
 
     def reconcile(self) -> SitePlan:
@@ -63,7 +65,7 @@ class SiteReconciler:
         """
         tasks, _ = self._cluster.list(task.KIND, self._namespace)
         grants, _ = self._cluster.list(grant.KIND, self._namespace)
-        seen = Seen(tuple(tasks), tuple(grants), self._folder.said(), self._folder.uses())
+        seen = Seen(tuple(tasks), tuple(grants), self._folder.said(), self._folder.uses(), self._link)
         plan = plan_site(seen, self._now())
         # Grants first: a task that comes with its grant must not be refused for want of it.
         self._folder.put_grants(plan.grant_files)
@@ -104,6 +106,11 @@ class SiteReconciler:
             self._changed.wait(TICK_SECONDS)
         for watcher in watchers:
             watcher.join(PAUSE_SECONDS)
+
+    def link_changed(self, state: LinkState) -> None:
+        """The link stands otherwise; tasks will show it. From any thread."""
+        self._link = state
+        self._changed.set()
 
     def stop(self) -> None:
         """Ask `run` to return."""

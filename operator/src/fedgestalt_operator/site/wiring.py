@@ -28,6 +28,7 @@ from .folder import Folder
 from .link import Link
 from .operator import SiteOperator
 from .reconcile import RESYNC_SECONDS, SiteReconciler
+from .state import LinkState
 
 CALL_SECONDS: Final = 10.0
 STALE_SECONDS: Final = 120.0
@@ -105,6 +106,19 @@ def site_operator(settings: SiteSettings, cluster: Cluster) -> Iterator[SiteOper
             metrics.watched(Resource(kind))
             health.reached(Contact.API_SERVER)
 
+        reconciler = SiteReconciler(
+            cluster,
+            Folder(settings.handover),
+            namespace=settings.namespace,
+            on_status=Reporter(metrics, events).status_written,
+            on_pass=passed,
+            on_seen=seen,
+        )
+
+        def link_changed(state: LinkState) -> None:
+            metrics.link(state.reason)
+            reconciler.link_changed(state)
+
         link = Link(
             cluster,
             RealSiteExchange(client),
@@ -114,13 +128,7 @@ def site_operator(settings: SiteSettings, cluster: Cluster) -> Iterator[SiteOper
             version=__version__,
             now=time.time,
             on_answer=answered,
+            on_state=link_changed,
         )
-        reconciler = SiteReconciler(
-            cluster,
-            Folder(settings.handover),
-            namespace=settings.namespace,
-            on_status=Reporter(metrics, events).status_written,
-            on_pass=passed,
-            on_seen=seen,
-        )
+        link_changed(link.state)
         yield SiteOperator(link, reconciler, health)

@@ -21,6 +21,7 @@ from prometheus_client import (
 )
 from prometheus_client.exposition import choose_encoder
 
+from ..api.reasons import LinkReason
 from ..api.round import Phase
 from ..plan.kinds import Kind
 from ..plan.types import JobKind
@@ -103,6 +104,9 @@ class Metrics:
         lag = self._gauge(
             "exchange_lag_seconds", "Seconds since the exchange last answered, or since the start."
         )
+        self._link = self._gauge(
+            "link_state", "1 for how a site stands with its hub's exchange, else 0.", "reason"
+        )
         self._answered = now()
         lag.set_function(lambda: max(0.0, self._now() - self._answered))
         self._begin()
@@ -167,6 +171,11 @@ class Metrics:
     def exchange_silent(self) -> None:
         """The exchange did not answer a request."""
         self._up.set(0)
+
+    def link(self, reason: LinkReason) -> None:
+        """How a site's link stands. A hub has none, and no such series."""
+        for each in LinkReason:
+            self._link.labels(each.value).set(each is reason)
 
     def render(self, accept: str = "") -> tuple[bytes, str]:
         """All metrics and their content type, in the format that the `Accept` header prefers."""
