@@ -238,6 +238,7 @@ SITE_RARELY = {
 
 
 def test_the_hubs_operator_uses_the_rights_that_its_chart_grants_and_is_never_refused(played: Played) -> None:
+    """Lesson 11: rights wider than needed. Every verb that the chart grants is used, and none is missing."""
     hub = played.hub
     assert refused(hub.server, hub.namespace, HUB_ACCOUNT) == set()
     found = used(hub.server, hub.namespace, HUB_ACCOUNT)
@@ -248,6 +249,7 @@ def test_the_hubs_operator_uses_the_rights_that_its_chart_grants_and_is_never_re
 def test_the_sites_operator_uses_the_rights_that_its_chart_grants_and_is_never_refused(
     played: Played,
 ) -> None:
+    """Lesson 11: the same at the hospital."""
     west = played.hospitals
     assert refused(west.site, west.namespace, ACCOUNT) == set()
     found = used(west.site, west.namespace, ACCOUNT)

@@ -55,6 +55,7 @@ def upgraded(operator: ApiServerCluster) -> bool:
 def test_operator_on_older_crds_names_what_they_lack_until_they_are_upgraded(
     start_server, kube_assets, until, tmp_path
 ):
+    """Lesson 10: helm skips CRDs at an upgrade. The operator says what it lacks, and serves once it is there."""
     server = start_server("upgrade", crds=False)
     # No role at all: every authenticated user may read the schemas.
     operator = ApiServerCluster(server.kubeconfig(OPERATOR))

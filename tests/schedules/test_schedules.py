@@ -32,6 +32,7 @@ def test_a_schedule_follows_from_its_seed_alone():
 
 
 def test_a_failed_job_that_the_cluster_deleted_is_not_made_again():
+    """Lesson 4: a TTL takes a finished Job away, and that is no reason to run it again."""
     problems = {}
     for seed in range(24):
         schedule = Schedule(seed)

@@ -118,6 +118,7 @@ def test_a_long_queue_that_moves_is_well(ask, health, clock):
 
 
 def test_an_empty_queue_and_a_dead_resync_is_fatal(ask, health, clock):
+    """Lesson 7: an operator that sees nothing any more has nothing to do, and looks well. The probe asks when it looked."""
     clock.now += 30 + 121
     assert ask("/livez") == (503, "the resync is overdue by 121 s\n")
 
