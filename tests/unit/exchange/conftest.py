@@ -140,18 +140,15 @@ class Federation:
         slot = Slot(ROUND, at.get("enrolment", 1), "", 0, 0, kind, "hub")
         return sign(slot, body, blobs, self.hub).encode()
 
-    def open_round(self, members: tuple[str, ...] = NAMES) -> None:
+    def open_round(self, members: tuple[str, ...] = NAMES, *, round_uid: str = ROUND, **more: object) -> None:
         """Put the computation on the board."""
         silos = {name: self.silos[name].public.hex() for name in members}
-        computation = json.dumps({"silos": silos}).encode()
+        computation = json.dumps({"silos": silos, **more}).encode()
         digest = digest_of(computation)
         hub = self.client("hub")
-        hub.upload(ROUND, digest, computation)
-        hub.post(
-            self.hub_message(
-                Kind.COMPUTATION, {"digest": bytes.fromhex(digest)}, blobs=(digest,), enrolment=0
-            )
-        )
+        hub.upload(round_uid, digest, computation)
+        slot = Slot(round_uid, 0, "", 0, 0, Kind.COMPUTATION, "hub")
+        hub.post(sign(slot, {"digest": bytes.fromhex(digest)}, (digest,), self.hub).encode())
 
     def enrol_message(self, name: str, *, signer: SigningKey | None = None, enrolment: int = 1) -> Message:
         identity, signing = self.silos[name], self.delegated[name]

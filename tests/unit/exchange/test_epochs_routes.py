@@ -218,7 +218,9 @@ def test_taking_rows_again_after_their_blob_was_deleted_is_no_error(opened: Clie
 def test_the_kernel_job_of_a_round_gets_a_gallery_without_what_was_withdrawn(opened: Clients) -> None:
     west = upload("west", test=3, undiagnosed=2)
     opened["west"].withdraw(EPOCH, "west", [handle(FIRST["west"])], opened.federation.silos["west"])
-    with opened.make("hub", round_uid=ROUND, role=Role.JOB) as job:
+    adopting = {"newEpoch": False, "base": {"epoch": EPOCH}}
+    opened.federation.open_round(round_uid="adopting", **adopting)
+    with opened.make("hub", round_uid="adopting", role=Role.JOB) as job:
         found = job.gallery(EPOCH, "west")
         assert len(job.gallery(EPOCH, "nobody").gallery.rows) == 0
     assert np.array_equal(found.gallery.rows, west.gallery.rows[1:])
@@ -227,6 +229,28 @@ def test_the_kernel_job_of_a_round_gets_a_gallery_without_what_was_withdrawn(ope
     assert (len(found.test.rows), len(found.undiagnosed.rows)) == (0, 0)
     with refusal(Code.FORBIDDEN):
         opened["east"].gallery(EPOCH, "west")
+
+
+def test_a_job_reads_the_epoch_of_its_own_adopt_round_and_no_other(opened: Clients) -> None:
+    open_round = opened.federation.open_round
+    open_round(round_uid="other", newEpoch=False, base={"epoch": "c" * 64})
+    open_round(round_uid="rotating", newEpoch=True, base={"epoch": EPOCH})
+    open_round(round_uid="malformed", newEpoch=False, base=[EPOCH])
+    for round_uid in (ROUND, "other", "rotating", "malformed", "not-begun"):
+        with opened.make("hub", round_uid=round_uid, role=Role.JOB) as job, refusal(Code.FORBIDDEN):
+            job.gallery(EPOCH, "west")
+    with opened.make("hub", round_uid="other", role=Role.JOB) as job:
+        with refusal(Code.EPOCH_UNKNOWN):
+            job.gallery("c" * 64, "west")
+        for call in (
+            lambda: job.status(EPOCH),
+            lambda: job.query(EPOCH, unit(0, 1)[0]),
+            lambda: job.findings(EPOCH),
+            lambda: job.discover(EPOCH),
+            lambda: job.end(EPOCH, "d" * 64),
+        ):
+            with refusal(Code.FORBIDDEN):
+                call()
 
 
 def test_a_rotated_epoch_names_its_successor_to_members_and_hub(opened: Clients) -> None:

@@ -28,6 +28,7 @@ from fedgestalt.exchange.server.auth import (
     require_unbound,
 )
 from fedgestalt.exchange.server.bodies import read_body, read_json_object
+from fedgestalt.exchange.server.rounds import adopted_epoch
 from fedgestalt.exchange.server.state import ServerState
 from fedgestalt.exchange.storage.values import MAX_CHUNK_BYTES
 from fedgestalt.exchange.tokens import Role
@@ -167,11 +168,18 @@ async def add_rows(
 
 
 @router.get("/epochs/{epoch}/gallery/{owner}")
-async def get_gallery(epoch: str, owner: str, service: Service, caller: Authenticated) -> Response:
-    """The masked gallery of one owner, for the hub's kernel job: newcomers are compared with it."""
+async def get_gallery(
+    epoch: str, owner: str, state: State, service: Service, caller: Authenticated
+) -> Response:
+    """The masked gallery of one owner, for the hub's kernel job: newcomers are compared with it.
+
+    A job reads the epoch that the computation of its own round has newcomers join, and no other.
+    """
     require_role(caller, Role.HUB, Role.JOB)
     if not DIGEST.fullmatch(epoch):
         raise refused(Code.INVALID, "an epoch is named by 64 lower-case hex digits")
+    if caller.round and epoch != await run_in_threadpool(adopted_epoch, state, caller.round):
+        raise refused(Code.FORBIDDEN, f"no newcomer joins this epoch in round {caller.round}")
     data = await run_in_threadpool(service.gallery, epoch, owner)
     return Response(data, media_type="application/octet-stream", headers={"Cache-Control": "no-store"})
 

@@ -25,11 +25,9 @@ def roster(state: ServerState, round_uid: str) -> dict[str, bytes] | None:
     """Silos of the round's computation with their identity keys; None before it is there. Blocking."""
     if round_uid in state.rosters:
         return state.rosters[round_uid]
-    entry = state.storage.find(round_uid, slot_text(Slot(round_uid, 0, "", 0, 0, Kind.COMPUTATION, HUB)))
-    if entry is None or not entry.complete:
+    data = _computation(state, round_uid)
+    if data is None:
         return None
-    (digest, *_) = Message.decode(entry.data).blobs
-    data = state.storage.read_blob(round_uid, digest, 0, _MAX_COMPUTATION_BYTES)
     try:
         silos = json.loads(data)["silos"]
         found = {str(name): bytes.fromhex(identity) for name, identity in silos.items()}
@@ -39,6 +37,25 @@ def roster(state: ServerState, round_uid: str) -> dict[str, bytes] | None:
         ) from error
     state.rosters[round_uid] = found
     return found
+
+
+def adopted_epoch(state: ServerState, round_uid: str) -> str | None:
+    """The epoch (hex) that a round's newcomers join; None for a round that begins one of its own. Blocking."""
+    data = _computation(state, round_uid)
+    try:
+        content = {} if data is None else json.loads(data)
+        return None if content.get("newEpoch", True) else str(content["base"]["epoch"])
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _computation(state: ServerState, round_uid: str) -> bytes | None:
+    """The blob of board message 0; None before it is there."""
+    entry = state.storage.find(round_uid, slot_text(Slot(round_uid, 0, "", 0, 0, Kind.COMPUTATION, HUB)))
+    if entry is None or not entry.complete:
+        return None
+    (digest, *_) = Message.decode(entry.data).blobs
+    return state.storage.read_blob(round_uid, digest, 0, _MAX_COMPUTATION_BYTES)
 
 
 def require_member(state: ServerState, round_uid: str, silo: str, identities: Collection[bytes]) -> bytes:
