@@ -45,6 +45,8 @@ _KINDS: Final = {
         ServedKind("ParticipationGrant", API_VERSION, "participationgrants"),
         ServedKind("InferenceEndpoint", API_VERSION, "inferenceendpoints"),
         ServedKind("Job", "batch/v1", "jobs"),
+        ServedKind("Deployment", "apps/v1", "deployments"),
+        ServedKind("Service", "v1", "services"),
         ServedKind("Pod", "v1", "pods"),
         ServedKind("Event", "v1", "events"),
         ServedKind("ConfigMap", "v1", "configmaps"),

@@ -4,6 +4,7 @@
     grants/NAME.yaml   operator -> agent: ParticipationGrants as they stand in the cluster
     status/NAME.json   agent -> operator: how a task stands
     ledger.json        agent -> operator: uses of grants, by the grants' keys
+    releases.json      agent -> operator: which releases lie at this site, and whether they hold
     token              agent -> operator: a short-lived token for the exchange; the identity stays with the agent
 
 Every file is whole or absent: written beside, synced, renamed. Pure: names and contents, no files.
@@ -15,13 +16,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from ..api.reasons import GrantReason
+from ..api.reasons import GrantReason, VerifiedReason
 from ..api.task import SiloTask, TaskPhase, task_document
+from .endpoint_types import Checked
 
 TASKS: Final = "tasks"
 GRANTS: Final = "grants"
 STATUS: Final = "status"
 LEDGER: Final = "ledger.json"
+RELEASES: Final = "releases.json"
 TOKEN: Final = "token"  # a file's name
 STEP_PERCENT: Final = 5
 TERMINAL: Final = frozenset({TaskPhase.SUCCEEDED.value, TaskPhase.FAILED.value})
@@ -110,3 +113,20 @@ def uses_of(content: Any) -> dict[str, Use] | None:
         }
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ValueError(f"{LEDGER} is malformed: {error!r}; the agent writes it anew") from error
+
+
+def checked_of(content: Any) -> dict[str, Checked] | None:
+    """Releases by digest, as the agent found them; None where it has not said.
+
+    Raises:
+        ValueError: malformed.
+    """
+    if content is None:
+        return None
+    try:
+        return {
+            str(digest): Checked(VerifiedReason(found["reason"]), str(found["message"]))
+            for digest, found in content["releases"].items()
+        }
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise ValueError(f"{RELEASES} is malformed: {error!r}; the agent writes it anew") from error

@@ -29,10 +29,12 @@ from fedgestalt.silo.ledger import GrantLedger
 from fedgestalt.silo.lock import SiteBusyError
 from fedgestalt.silo.permission import Permission
 from fedgestalt.silo.refusal import TaskRefusal
+from fedgestalt.silo.releases import ReleaseChecks, keep_checked
 from fedgestalt.silo.round import RoundWork
 from fedgestalt.silo.sources import ExchangeTasks, FolderTasks, TaskSource
 from fedgestalt.silo.vault import EpochVault
 from fedgestalt.silo.withdrawal import WithdrawalError, settle
+from fedgestalt_operator.plan.handover import RELEASES
 
 log = logging.getLogger(__name__)
 
@@ -93,6 +95,10 @@ class Agent:
         """Serve tasks until stopped; call it on the main thread, which alone hears signals."""
         threading.Thread(target=self._follow_tasks, name="tasks", daemon=True).start()
         threading.Thread(target=self._settle_withdrawals, name="withdrawals", daemon=True).start()
+        if self._site.handover is not None:
+            checks = ReleaseChecks(self._site.releases, self._site.hub_key)
+            where = (checks, self._site.handover / RELEASES, self._stopping)
+            threading.Thread(target=keep_checked, args=where, name="releases", daemon=True).start()
         self._interruption.run(self._serve)
         for work in self._rounds.values():
             work.stop()
