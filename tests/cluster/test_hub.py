@@ -213,6 +213,26 @@ def test_a_revoked_silo_is_refused_at_its_next_request(hub: Hub) -> None:
         hub.wait_for("silos", "south", lambda d: reason(d, "Accepted") == "Accepted")
 
 
+def test_a_silo_that_is_revoked_while_the_exchange_is_away_is_shown_so_and_refused_when_it_is_back(
+    hub: Hub,
+) -> None:
+    from fedgestalt.exchange.errors import RevokedError
+
+    path = f"{hub.group}/silos/north"
+    assert hub.exchange is not None
+    hub.exchange.stop()
+    hub.server.call("PATCH", path, {"spec": {"accepted": False}})
+    try:
+        hub.wait_for("silos", "north", lambda d: reason(d, "Accepted") == "RevocationPending", 90)
+        hub.start_exchange()
+        hub.wait_for("silos", "north", lambda d: reason(d, "Accepted") == "NotAccepted", 90)
+        with hub.client("north") as client, pytest.raises(RevokedError):
+            client.tasks()
+    finally:
+        hub.server.call("PATCH", path, {"spec": {"accepted": True}})
+        hub.wait_for("silos", "north", lambda d: reason(d, "Accepted") == "Accepted")
+
+
 def test_an_exchange_that_is_away_is_said_and_it_goes_on_when_it_is_back(hub: Hub) -> None:
     assert hub.exchange is not None
     hub.exchange.stop()

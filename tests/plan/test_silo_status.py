@@ -20,6 +20,7 @@ HEARD = Hearing(NOW - 5, NOW - 1000, "0.3.1")
 def status(silo: Silo = WEST, hearing: Hearing | None = HEARD, **changes: Any) -> dict[str, Any]:
     given: dict[str, Any] = {
         "reachable": True,
+        "lets_in": silo.accepted,
         "hub_version": "0.3.0",
         "tasks": 1,
         "now": NOW,
@@ -100,3 +101,25 @@ def test_a_condition_that_turns_takes_the_new_time_and_the_others_keep_theirs() 
     times = {c["type"]: c["lastTransitionTime"] for c in back["conditions"]}
     assert times["Connected"] == times["Ready"] == timestamp(NOW + 300)
     assert times["Accepted"] == timestamp(NOW)
+
+
+REVOKED = Silo(Metadata("west", "uid", generation=4), False, (KEY,))
+
+
+@pytest.mark.parametrize("reachable", [True, False])
+def test_a_silo_that_is_revoked_and_still_let_in_is_not_shown_as_refused(reachable: bool) -> None:
+    document = status(REVOKED, reachable=reachable, lets_in=True, old=status())
+    assert conditions(document)["Accepted"] == ("False", "RevocationPending")
+    assert ready(document) == ("False", "RevocationPending")
+
+
+def test_what_the_exchange_was_told_once_is_not_doubted_while_it_is_away() -> None:
+    told = status(REVOKED, lets_in=False)
+    assert conditions(told)["Accepted"] == ("False", "NotAccepted")
+    away = status(REVOKED, None, reachable=False, lets_in=False, old=told)
+    assert conditions(away)["Accepted"] == ("False", "NotAccepted")
+
+
+def test_after_a_restart_without_a_status_nobody_knows_what_the_exchange_was_told() -> None:
+    away = status(REVOKED, None, reachable=False, lets_in=False)
+    assert conditions(away)["Accepted"] == ("False", "RevocationPending")

@@ -33,7 +33,10 @@ class Exchange:
         if self.away:
             raise ExchangeUnavailable("no answer")
         known = self.registered[-1] if self.registered else {}
-        return {name: Presence(self.heard.get(name), NOW - 1000, "0.1.0") for name in known}
+        return {
+            name: Presence(self.heard.get(name), NOW - 1000, "0.1.0", accepted)
+            for name, accepted in known.items()
+        }
 
 
 class Heard(Listener):
@@ -105,6 +108,21 @@ def test_a_revocation_reaches_the_exchange_at_the_next_look() -> None:
     place.silo("west")
     place.reconciler.reconcile()
     place.silo("west", accepted=False)
+    place.reconciler.reconcile()
+    assert place.exchange.registered[-1] == {"west": False}
+    assert place.ready("west") == ("False", "NotAccepted")
+
+
+def test_a_silo_that_is_revoked_while_the_exchange_is_away_is_shown_as_let_in_until_it_was_told() -> None:
+    place = Place()
+    place.silo("west")
+    place.reconciler.reconcile()
+    place.exchange.away = True
+    place.silo("west", accepted=False)
+    place.reconciler.reconcile()
+    assert place.exchange.registered[-1] == {"west": True}, "the site is still let in"
+    assert place.ready("west") == ("False", "RevocationPending")
+    place.exchange.away = False
     place.reconciler.reconcile()
     assert place.exchange.registered[-1] == {"west": False}
     assert place.ready("west") == ("False", "NotAccepted")

@@ -98,6 +98,7 @@ class SiloReason(StrEnum):
     # Accepted
     ACCEPTED = "Accepted"
     NOT_ACCEPTED = "NotAccepted"
+    REVOCATION_PENDING = "RevocationPending"
     IDENTITY_EXPIRED = "IdentityExpired"
     # Connected
     HEARD = "Heard"

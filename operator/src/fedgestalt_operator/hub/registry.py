@@ -108,6 +108,7 @@ class SiloReconciler:
             silo,
             hearing,
             reachable=reachable,
+            lets_in=found is not None and found.accepted,
             hub_version=self._version,
             tasks=tasks,
             now=self._now(),

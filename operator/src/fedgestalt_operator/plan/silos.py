@@ -35,6 +35,7 @@ def silo_status(
     hearing: Hearing | None,
     *,
     reachable: bool,
+    lets_in: bool,
     hub_version: str,
     tasks: int,
     now: float,
@@ -46,13 +47,14 @@ def silo_status(
         silo: as registered.
         hearing: None if the exchange does not know the silo yet.
         reachable: whether the exchange answered.
+        lets_in: whether it said that it lets the silo in; of no meaning where it did not answer.
         hub_version: the hub's software version, `major.minor.patch`.
         tasks: its SiloTasks that are not over.
         now: the hub's clock.
         old: the status that stands; a condition whose status is as before keeps its time.
     """
     findings = {
-        SiloCondition.ACCEPTED: _accepted(silo, now),
+        SiloCondition.ACCEPTED: _accepted(silo, lets_in if reachable else not _was_refused(old), now),
         SiloCondition.CONNECTED: _connected(hearing, reachable, _was_heard(old), now),
         SiloCondition.COMPATIBLE: _compatible(hearing, hub_version),
     }
@@ -91,7 +93,20 @@ def _was_heard(old: Mapping[str, Any]) -> bool:
     return bool(old.get("version")) or (before is not None and before["reason"] in known)
 
 
-def _accepted(silo: Silo, now: float) -> _Finding:
+def _was_refused(old: Mapping[str, Any]) -> bool:
+    """Whether the status that stands says that the exchange was told to refuse the silo."""
+    before = next((c for c in old.get("conditions", ()) if c["type"] == SiloCondition.ACCEPTED), None)
+    return before is not None and before["reason"] == SiloReason.NOT_ACCEPTED
+
+
+def _accepted(silo: Silo, lets_in: bool, now: float) -> _Finding:
+    """What the exchange does, not what is wished of it: who revokes a silo must see whether it is out."""
+    if not silo.accepted and lets_in:
+        return _Finding(
+            Truth.FALSE,
+            SiloReason.REVOCATION_PENDING,
+            "spec.accepted is false and the exchange has not been told yet: it may still let the silo in",
+        )
     if not silo.accepted:
         return _Finding(
             Truth.FALSE, SiloReason.NOT_ACCEPTED, "spec.accepted is false; the exchange refuses its requests"
