@@ -9,12 +9,12 @@ from typing import Any, Final
 
 import rfc8785
 
-from ..api.reasons import FaultReason, RoundReason
+from ..api.reasons import RoundReason
 from ..api.round import MUTABLE, FederationRound, Operation
-from ..api.task import TaskKind, TaskPhase
+from ..api.task import TaskPhase
+from .admission import refusals
 from .context import Context, Draft
 from .kinds import Kind
-from .names import task_name
 from .quorum import need
 from .suspension import resume_wait
 from .types import BaseRelease, SiloState, Wait
@@ -97,7 +97,7 @@ def base_mismatch(operation: Operation, silos: Sequence[str], base: BaseRelease)
     absent = [silo for silo in base.silos if silo not in silos]
     if operation is Operation.ADOPT:
         if base.successor:
-            return f"release {base.successor[:12]} continues it in the same epoch; adopt that one"
+            return f"release {base.successor[:12]} takes its place; adopt that one"
         if absent:
             return f"Adopt needs every silo of the release's epoch; add to spec.silos: {', '.join(absent)}"
         return (
@@ -175,16 +175,6 @@ def step_roster(ctx: Context, out: Draft, started: float) -> None:
         out.waits.append(Wait(silo, f"enrol{_fault(ctx, silo)}", started, until, then))
 
 
-def refusals(ctx: Context) -> list[str]:
-    """Silos of the epoch whose site refuses an Adopt round: one is enough to keep the newcomers out."""
-    found = []
-    for silo in ctx.members:
-        task = ctx.observed.tasks.get(task_name(ctx.round.metadata.uid, TaskKind.ENROL, silo, ctx.enrolment))
-        if task is not None and task.phase is TaskPhase.FAILED and task.reason == FaultReason.GRANT_MISMATCH:
-            found.append(silo)
-    return found
-
-
 def _ready(state: SiloState | None) -> bool:
     return state is not None and state.accepted and bool(state.identity)
 
@@ -210,6 +200,9 @@ def _enrolled(ctx: Context) -> tuple[str, ...]:
 
 def _fault(ctx: Context, silo: str) -> str:
     reasons = [f.body.get("reason", "fault") for f in ctx.board.faults(ctx.enrolment) if f.sender == silo]
+    task = ctx.observed.tasks.get(ctx.task(silo))
+    if not reasons and task is not None and task.phase in (TaskPhase.FAILED, TaskPhase.PENDING):
+        reasons = [task.reason] if task.reason else []
     return f" ({reasons[-1]})" if reasons else ""
 
 
