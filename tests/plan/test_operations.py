@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +15,7 @@ from fedgestalt_operator.plan import BaseRelease, EnsureTask, plan
 from fedgestalt_operator.plan.context import Context
 from fedgestalt_operator.plan.releases import build_manifest
 
-from .simulation import DIE_BEFORE, POST, World, digest, make_round, reason
+from .simulation import DIE_BEFORE, HOLD, POST, World, digest, make_round, reason
 
 BASE = digest("base").hex()
 
@@ -71,17 +72,106 @@ def test_no_key_is_sealed_before_all_members_admitted_the_newcomer() -> None:
         return DIE_BEFORE if (silo.name, kind) == ("silo-02", "admit") else POST
 
     w = world(Operation.ADOPT, 5, 4, hook=hook)
-    assert reason(w.run()) == "PeerRefused"
+    assert reason(w.run()) == "QuorumLost"
     assert not w.said("welcome", 1)
+
+
+def refuse(w: World, silo: str) -> None:
+    w.append(silo, "fault", w.enrolment, "", 0, 0, {"reason": "GrantMismatch", "detail": ""})
 
 
 def test_one_site_whose_grant_does_not_fit_keeps_the_newcomer_out() -> None:
     w = world(Operation.ADOPT, 5, 4)
     w.settle()
+    refuse(w, "silo-01")
+    w.agents["silo-01"].alive = False
+    status = w.run()
+    assert reason(status) == "PeerRefused"
+    assert "silo-01" in status["conditions"][0]["message"]
+
+
+def test_a_newcomer_cannot_refuse_itself() -> None:
+    w = world(Operation.ADOPT, 5, 4)
+    w.settle()
+    refuse(w, "silo-04")
+    w.agents["silo-04"].alive = False
+    assert reason(w.run()) == "QuorumNotReached"
+
+
+def test_what_nobody_signed_is_no_refusal() -> None:
+    """A proxy that opens TLS can write a task's status, and cannot sign for the silo."""
+    w = world(Operation.ADOPT, 5, 4)
+    w.settle()
     name = next(n for n in w.tasks if "silo-01" in n)
     w.tasks[name] = replace(w.tasks[name], phase=TaskPhase.FAILED, reason="GrantMismatch")
     w.agents["silo-01"].alive = False
+    w.now += 100
+    waits = {wait["who"]: wait for wait in w.settle().status["waitingFor"]}
+    assert waits["silo-01"]["what"] == "enrol (GrantMismatch)"
+    assert reason(w.run()) == "QuorumNotReached"
+
+
+def silent(name: str, kind: str) -> Callable[..., str]:
+    return lambda silo, said, *_: HOLD if (silo.name, said) == (name, kind) else POST
+
+
+def test_a_silo_that_is_silent_when_it_should_admit_is_waited_for_and_not_called_a_refusal() -> None:
+    w = world(Operation.ADOPT, 5, 4, hook=silent("silo-02", "admit"))
+    while len(w.said("admit", 1)) < 3:
+        w.tick()
+    [wait] = w.settle().status["waitingFor"]
+    assert (wait["who"], wait["what"]) == ("silo-02", "admit the newcomers")
+    assert wait["until"]
+    assert wait["then"] == "Failed: QuorumLost"
+    status = w.run()
+    assert reason(status) == "QuorumLost"
+    assert "silo-02 (silent)" in status["conditions"][0]["message"]
+    assert not w.said("welcome", 1)
+
+
+def test_a_silo_that_is_lost_when_it_should_admit_may_come_back_in_time() -> None:
+    w = world(Operation.ADOPT, 5, 4, hook=silent("silo-02", "admit"))
+    while len(w.said("admit", 1)) < 3:
+        w.tick()
+    w.tick(30.0)
+    w.hook = lambda *_: POST
+    assert reason(w.run()) == "Released"
+
+
+def test_a_silo_that_says_that_it_cannot_admit_is_not_waited_for() -> None:
+    w = world(
+        Operation.ADOPT,
+        5,
+        4,
+        hook=lambda silo, kind, *_: "DataInvalid" if kind == "admit" and silo.name == "silo-02" else POST,
+    )
+    while not any(e.kind == "fault" for e in w.entries):
+        w.tick()
+    began = w.now
+    status = w.run()
+    assert reason(status) == "QuorumLost"
+    assert "silo-02 (DataInvalid)" in status["conditions"][0]["message"]
+    assert w.now - began < 30
+
+
+def test_a_refusal_after_the_enrolment_stood_is_one_still() -> None:
+    w = world(
+        Operation.ADOPT,
+        5,
+        4,
+        hook=lambda silo, kind, *_: "GrantMismatch" if kind == "admit" and silo.name == "silo-02" else POST,
+    )
     assert reason(w.run()) == "PeerRefused"
+
+
+def test_keys_that_nobody_seals_lose_the_quorum_after_a_stated_wait() -> None:
+    w = world(Operation.ADOPT, 5, 4, hook=lambda silo, kind, *_: HOLD if kind == "welcome" else POST)
+    while len(w.said("admit", 1)) < 4:
+        w.tick()
+    waits = w.settle().status["waitingFor"]
+    assert {wait["what"] for wait in waits} == {"seal the epoch's keys"}
+    assert {wait["then"] for wait in waits} == {"Failed: QuorumLost"}
+    assert reason(w.run()) == "QuorumLost"
 
 
 @pytest.mark.parametrize(
