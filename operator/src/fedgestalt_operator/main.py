@@ -192,12 +192,58 @@ def hub(
     help="The hub's public key, 64 hexadecimal digits, as this site has pinned it.",
 )
 @click.option("--handover", type=_FOLDER, required=True, help="The folder that is shared with the agent.")
+@click.option(
+    "--inference-image", help="Image of inference services, with tag or digest; absent: none are started."
+)
+@click.option("--inference-claim", default="", help="PersistentVolumeClaim that holds the agent's folder.")
+@click.option("--inference-host-path", default="", help="Or: the agent's folder on every node.")
+@click.option(
+    "--inference-site",
+    default="",
+    help="Path of site.json in that folder: services ask the federation with the site's identity. "
+    "Absent: they get the releases alone and answer from the own gallery.",
+)
+@click.option(
+    "--inference-user",
+    type=click.IntRange(10_000),
+    default=10_001,
+    show_default=True,
+    help="The agent's user, who owns the releases' files.",
+)
+@click.option(
+    "--inference-service-account",
+    default="default",
+    show_default=True,
+    help="ServiceAccount of the pods, which get no token of it.",
+)
+@click.option(
+    "--inference-gpu",
+    default="nvidia.com/gpu",
+    show_default=True,
+    help="Resource name of the GPUs that endpoints ask for.",
+)
+@click.option("--inference-runtime-class", default="", help="RuntimeClass of pods with a GPU.")
+@click.option(
+    "--inference-url",
+    default="http://{name}.{namespace}.svc:8080",
+    show_default=True,
+    help="Where the operator asks a service which release it has loaded.",
+)
 @common_options
 def site(
     namespace: str,
     silo: str,
     hub_key: str,
     handover: Path,
+    inference_image: str | None,
+    inference_claim: str,
+    inference_host_path: str,
+    inference_site: str,
+    inference_user: int,
+    inference_service_account: str,
+    inference_gpu: str,
+    inference_runtime_class: str,
+    inference_url: str,
     exchange_url: str,
     exchange_ca: Path,
     kubeconfig: Path | None,
@@ -207,7 +253,11 @@ def site(
     log_format: str,
     verbose: bool,
 ) -> None:
-    """A hospital: the link to the hub's exchange, SiloTasks and ParticipationGrants of one namespace. It holds no key."""
+    """A hospital: the link to the hub's exchange, SiloTasks, ParticipationGrants and InferenceEndpoints of one namespace.
+
+    It holds no key.
+    """
+    from .kube.deployments import InferenceTemplate
     from .kube.served import SITE_KINDS
     from .site.wiring import SiteSettings, site_operator
 
@@ -220,6 +270,21 @@ def site(
         raise click.BadParameter(
             "give the 64 hexadecimal digits of the hub's public key", param_hint="--hub-key"
         )
+    template = None
+    if inference_image:
+        try:
+            template = InferenceTemplate(
+                image=inference_image,
+                claim=inference_claim,
+                host_path=inference_host_path,
+                site_file=inference_site,
+                user=inference_user,
+                service_account=inference_service_account,
+                gpu=inference_gpu,
+                runtime_class=inference_runtime_class,
+            )
+        except ValueError as error:
+            raise click.UsageError(f"--inference-...: {error}") from error
     settings = SiteSettings(
         namespace=namespace,
         silo=silo,
@@ -227,6 +292,8 @@ def site(
         exchange_ca=exchange_ca,
         hub_key=key,
         handover=handover,
+        inference=template,
+        inference_url=inference_url,
         probes=(probe_host, probe_port),
         instance=os.environ.get("HOSTNAME", ""),
     )

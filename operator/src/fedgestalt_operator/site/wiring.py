@@ -15,6 +15,7 @@ from fedgestalt.exchange.chain import MemoryChainState
 from fedgestalt.exchange.client import BoardClient
 from fedgestalt.exchange.tokens import FileCredential
 
+from ..kube.deployments import InferenceTemplate
 from ..kube.port import Cluster
 from ..plan.handover import TOKEN
 from ..telemetry.events import EventRecorder
@@ -23,11 +24,14 @@ from ..telemetry.metrics import Metrics
 from ..telemetry.probes import ProbeServer
 from ..telemetry.report import Reporter
 from ..telemetry.subject import Resource
+from .checked import CheckedReleases
+from .endpoints import EndpointReconciler
 from .exchange import RealSiteExchange
 from .folder import Folder
 from .link import Link
 from .operator import SiteOperator
 from .reconcile import RESYNC_SECONDS, SiteReconciler
+from .service import ADDRESS, AskService
 from .state import LinkState
 
 CALL_SECONDS: Final = 10.0
@@ -39,13 +43,15 @@ class SiteSettings:
     """What the site's operator is told.
 
     Attributes:
-        namespace: where SiloTasks, ParticipationGrants and Releases of the site live.
+        namespace: where SiloTasks, ParticipationGrants, Releases and InferenceEndpoints of the site live.
         silo: the site's name at the hub.
         exchange_url: `https://host:port`, the only thing that the site dials.
         exchange_ca: PEM file that the exchange's certificate must descend from.
         hub_key: the hub's public signing key as the site has pinned it, 32 bytes.
         handover: the folder that is shared with the agent (`plan.handover`).
         probes: host and port of probes and metrics.
+        inference: of the pods of InferenceEndpoints; None where the site serves nothing.
+        inference_url: of their services, with `{name}` and `{namespace}` in it.
     """
 
     namespace: str
@@ -56,6 +62,8 @@ class SiteSettings:
     handover: Path
     probes: tuple[str, int] = ("", 8080)
     instance: str = ""
+    inference: InferenceTemplate | None = None
+    inference_url: str = ADDRESS
 
 
 @contextlib.contextmanager
@@ -67,6 +75,7 @@ def site_operator(settings: SiteSettings, cluster: Cluster) -> Iterator[SiteOper
     Raises:
         ProbeError: the probes' address is taken.
         OSError: the folder cannot be used.
+        ValueError: `inference_url` is no URL.
     """
     # A site may be set up before its hub answers: readiness does not wait for that, but is withdrawn in the long run.
     needs = (Need.CRDS_CHECKED, Need.CACHES_LISTED)
@@ -106,12 +115,22 @@ def site_operator(settings: SiteSettings, cluster: Cluster) -> Iterator[SiteOper
             metrics.watched(Resource(kind))
             health.reached(Contact.API_SERVER)
 
+        reporter = Reporter(metrics, events)
         reconciler = SiteReconciler(
             cluster,
             Folder(settings.handover),
             namespace=settings.namespace,
-            on_status=Reporter(metrics, events).status_written,
+            on_status=reporter.status_written,
             on_pass=passed,
+            on_seen=seen,
+        )
+        endpoints = EndpointReconciler(
+            cluster,
+            CheckedReleases(settings.handover),
+            AskService(settings.inference_url),
+            namespace=settings.namespace,
+            template=settings.inference,
+            on_status=reporter.status_written,
             on_seen=seen,
         )
 
@@ -131,4 +150,4 @@ def site_operator(settings: SiteSettings, cluster: Cluster) -> Iterator[SiteOper
             on_state=link_changed,
         )
         link_changed(link.state)
-        yield SiteOperator(link, reconciler, health)
+        yield SiteOperator(link, reconciler, endpoints, health)

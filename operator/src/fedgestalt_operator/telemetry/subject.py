@@ -17,6 +17,7 @@ class Resource(StrEnum):
     RELEASE = "Release"
     PARTICIPATION_GRANT = "ParticipationGrant"
     INFERENCE_ENDPOINT = "InferenceEndpoint"
+    DEPLOYMENT = "Deployment"
     JOB = "Job"
     POD = "Pod"
     CONFIG_MAP = "ConfigMap"
