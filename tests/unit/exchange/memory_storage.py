@@ -226,7 +226,8 @@ class MemoryStorage:
 
     def tasks(self, silo: str) -> tuple[tuple[Task, ...], int]:
         found = [task for (owner, _), task in sorted(self._tasks.items()) if owner == silo]
-        return tuple(found), self._revisions.get(silo, 0)
+        known = self._revisions.get(silo, 0)
+        return tuple(found), self._start + known if known else 0
 
     def put_task_status(self, silo: str, name: str, status: bytes) -> bool:
         known = self._tasks.get((silo, name))

@@ -259,12 +259,14 @@ def test_a_tasks_list_changes_its_revision_with_every_change_by_the_hub(storage:
     storage.put_task_status("west", "t1", b'{"phase":"Running"}')
     changed = storage.put_task("west", "t1", b'{"a":2}')
     tasks, revision = storage.tasks("west")
-    assert revision == changed.revision > first.revision
+    assert changed.revision > first.revision
+    assert storage.tasks("west")[1] == revision > 0
     assert [(task.name, task.spec, task.status) for task in tasks] == [
         ("t1", b'{"a":2}', b'{"phase":"Running"}')
     ]
     storage.delete_task("west", "t1")
-    assert storage.tasks("west") == ((), revision + 1)
+    assert storage.tasks("west")[0] == ()
+    assert storage.tasks("west")[1] > revision
     with refusal(Code.TASK_UNKNOWN):
         storage.put_task_status("west", "t1", b"{}")
 

@@ -157,13 +157,16 @@ def test_a_batch_of_tasks_is_given_as_a_whole_and_again_without_effect(storage: 
     batch = [NewTask("west", "t-w", b'{"a":1}'), NewTask("east", "t-e", b'{"a":1}')]
     assert storage.put_tasks("r1", batch) == ["east", "west"]
     assert storage.put_tasks("r1", [*batch, NewTask("west", "t-w2", b"{}")]) == ["west"]
+    before = storage.tasks("west")[1]
+    assert storage.put_tasks("r1", batch) == []
+    assert storage.tasks("west")[1] == before, "nothing is new, and nobody is woken"
     storage.put_tasks("r2", [NewTask("west", "other", b"{}")])
     storage.put_task_status("west", "t-w", b'{"phase":"Running"}')
     tasks = storage.round_tasks("r1")
     assert [(task.silo, task.name) for task in tasks] == [("east", "t-e"), ("west", "t-w"), ("west", "t-w2")]
     assert [task.status for task in tasks] == [b"{}", b'{"phase":"Running"}', b"{}"]
     assert [task.name for task in storage.tasks("west")[0]] == ["other", "t-w", "t-w2"]
-    assert storage.tasks("west")[1] == 3
+    assert storage.tasks("west")[1] > before
     assert storage.round_tasks("r3") == []
 
 
@@ -232,3 +235,31 @@ def test_a_late_word_of_a_silo_never_takes_back_that_a_task_is_over(storage: Boa
     assert changed(storage, before) == set(), "nothing woke the hub"
     assert say(end, message="why"), "it may still say more of its end"
     assert said() == end
+
+
+def test_a_list_of_tasks_that_was_set_back_is_never_taken_for_the_one_that_a_silo_knows(
+    tmp_path: Path,
+) -> None:
+    """As many changes after a backup was restored as were lost: the counts are equal, the lists are not."""
+    place, backup = tmp_path / "board", tmp_path / "backup"
+
+    def opened() -> EmbeddedStorage:
+        return EmbeddedStorage(place, NO_RESERVE)
+
+    storage = opened()
+    storage.put_task("west", "kept", b"{}")
+    storage.close()
+    shutil.copytree(place, backup)
+    storage = opened()
+    storage.put_task("west", "lost", b"{}")
+    known = storage.tasks("west")[1]
+    storage.close()
+    shutil.rmtree(place)
+    backup.rename(place)
+    storage = opened()
+    storage.put_task("west", "another", b"{}")
+    tasks, revision = storage.tasks("west")
+    assert [task.name for task in tasks] == ["another", "kept"]
+    assert revision != known, "the silo would wait for ever for what is there"
+    assert storage.tasks("west")[1] == revision, "asked again it is the same list"
+    storage.close()

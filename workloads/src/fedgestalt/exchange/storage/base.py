@@ -139,7 +139,11 @@ class BoardStorage(Protocol):
         ...
 
     def tasks(self, silo: str) -> tuple[tuple[Task, ...], int]:
-        """The silo's tasks by name, and the revision of the silo's list."""
+        """The silo's tasks by name, and the revision of the silo's list.
+
+        The revision is 0 for a list that never was, and another one after each change by the hub. A storage that was set
+        back does not give one out again that it lost.
+        """
         ...
 
     def put_task_status(self, silo: str, name: str, status: bytes) -> bool:

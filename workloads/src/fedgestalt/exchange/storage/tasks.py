@@ -7,15 +7,20 @@ from collections.abc import Sequence
 
 from fedgestalt.exchange.errors import Code, refused
 from fedgestalt.exchange.storage.database import Database
-from fedgestalt.exchange.storage.feed import ChangeFeed
+from fedgestalt.exchange.storage.feed import COUNTER_BITS, ChangeFeed, new_tag
 from fedgestalt.exchange.storage.values import NewTask, Task, goes_back
 
 
 class TaskTable:
-    """Tasks by silo and name; each silo's list has a revision that grows with every change by the hub."""
+    """Tasks by silo and name; each silo's list has a revision that grows with every change by the hub.
+
+    The revision of a list holds a tag of the process, for the reason that :mod:`fedgestalt.exchange.storage.feed` gives: a
+    silo that has seen more than a database that was set back would otherwise wait for a number that comes again, and take
+    the list that has it then for the one that it knows.
+    """
 
     def __init__(self, db: Database, feed: ChangeFeed) -> None:
-        self._db, self._feed = db, feed
+        self._db, self._feed, self._tag = db, feed, new_tag()
 
     def put(self, silo: str, name: str, spec: bytes, round_uid: str) -> Task:
         """See :meth:`BoardStorage.put_task`."""
@@ -86,7 +91,9 @@ class TaskTable:
             rows = db.execute(
                 "SELECT name, spec, status, revision FROM tasks WHERE silo = ? ORDER BY name", (silo,)
             ).fetchall()
-        return tuple(Task(silo, *row) for row in rows), revision
+        return tuple(
+            Task(silo, *row) for row in rows
+        ), self._tag << COUNTER_BITS | revision if revision else 0
 
     def put_status(self, silo: str, name: str, status: bytes) -> bool:
         """See :meth:`BoardStorage.put_task_status`."""

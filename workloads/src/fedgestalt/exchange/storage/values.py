@@ -120,7 +120,8 @@ class Task:
     spec: bytes
     status: bytes
     revision: int
-    """Grows over all tasks of the silo with every change of a spec or a deletion."""
+    """Of the task; grows over all tasks of the silo with every change of a spec or a deletion. It tells one state of a task
+    from another within one stretch of the database; whether a list is the one that was seen, its own revision tells."""
 
 
 OVER: Final = ("Succeeded", "Failed")
