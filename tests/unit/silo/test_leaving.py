@@ -98,7 +98,7 @@ class Trainer:
 
 @pytest.fixture
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SiteConfig:
-    monkeypatch.setattr("fedgestalt.silo.round.LOOK_SECONDS", 0.0)
+    monkeypatch.setattr("fedgestalt.silo.leaving.LOOK_SECONDS", 0.0)
     content = {
         "name": "west",
         "exchange": {"url": "https://127.0.0.1:9", "ca": "ca.pem"},
@@ -203,19 +203,19 @@ def test_its_tasks_say_why_and_what_was_done_stays_done(running: Running, site: 
 
 
 def test_its_secrets_are_gone_once_it_left(running: Running) -> None:
-    running.work._store.put(f"secagg/{UID}/1/root", b"secret")
+    running.work._place.store.put(f"secagg/{UID}/1/root", b"secret")
     running.steward.revoked = True
     running.hear(message("keyset", {"silos": ["west"]}))
-    assert running.work._store.get(f"secagg/{UID}/1/root") is None
+    assert running.work._place.store.get(f"secagg/{UID}/1/root") is None
 
 
 def test_a_board_that_is_still_being_read_is_read_first(
     running: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fedgestalt.silo.round.LOOK_SECONDS", 60.0)
+    monkeypatch.setattr("fedgestalt.silo.leaving.LOOK_SECONDS", 60.0)
     running.steward.revoked = True
     running.hear(message("keyset", {"silos": ["west"]}), message(*SENDERS))
     assert (running.part.said, running.part.leaving) == ([], "")
-    monkeypatch.setattr("fedgestalt.silo.round.LOOK_SECONDS", 0.0)
+    monkeypatch.setattr("fedgestalt.silo.leaving.LOOK_SECONDS", 0.0)
     running.work.poll()
     assert (running.part.said, running.part.leaving) == ([], str(REVOKED))

@@ -1,8 +1,9 @@
-"""One silo's part in one federation round: the board's messages in, the silo's messages and models out.
+"""One silo's part in one federation round: the board's messages in, the silo's messages out.
 
 Everything here happens under one lock. Board entries come from the agent's main loop, updates and embeddings from the
-trainer's threads; both end in effects of the session, which this class carries out. Nothing is lost by a kill: the
-session is rebuilt by replaying the board over the same store, models are files, and masked vectors lie in the spool.
+trainer's threads (:mod:`fedgestalt.silo.handler`); both end in effects of the session, which this class carries out, those on
+the models by :mod:`fedgestalt.silo.course`. Nothing is lost by a kill: the session is rebuilt by replaying the board over the
+same store, models are files, and masked vectors lie in the spool.
 """
 
 from __future__ import annotations
@@ -33,22 +34,19 @@ from fedgestalt.secagg.effects import (
     Summed,
     Void,
 )
-from fedgestalt.secagg.errors import BoundExceededError, NonFiniteError, SpoolLostError
+from fedgestalt.secagg.errors import SpoolLostError
 from fedgestalt.secagg.messages import FaultReason, Kind, Message, Slot
 from fedgestalt.secagg.quantise import two_significant_bits
 from fedgestalt.secagg.session import SiloSession
-from fedgestalt.silo.models import GlobalModel, ModelStore
+from fedgestalt.silo.course import Course
+from fedgestalt.silo.models import ModelStore
 from fedgestalt.silo.outbox import Board, Outbox
 from fedgestalt.silo.store import DiskStore
-from fedgestalt.silo.updates import Updates
 from fedgestalt.training.config import TrainingConfig
-from fedgestalt.training.messages import BOUND_EXCEEDED, STOPPED, Aggregated, LinkRefusal
 
 log = logging.getLogger(__name__)
 
 EVALUATION = "evaluation"
-# The longest that a trainer's request waits for the federation before it is told to stop and come again.
-PATIENCE_SECONDS = 6 * 3600.0
 
 
 class RoundPart:
@@ -71,15 +69,12 @@ class RoundPart:
     ) -> None:
         self.name, self.training = name, training
         self._identity, self._computation, self._weight = identity, computation, weight
-        self._store, self._models, self._outbox, self._board = store, models, outbox, board
+        self._store, self._outbox, self._board = store, outbox, board
         self._hub_key, self._not_after = hub_key, not_after
-        self._maths = Updates(training)
+        self.course = Course(self, training, models)
+        """How the models move; call it under :attr:`lock`."""
         self._session: SiloSession | None = None
         self._changed = threading.Condition(threading.RLock())
-        self._pending: dict[tuple[str, int], GlobalModel] = {}
-        self._updates: dict[tuple[str, int], Mapping[str, NDArray[np.float64]]] = {}
-        self._skipped: set[tuple[str, int]] = set()
-        self._tries: dict[tuple[str, int], tuple[int, int]] = {}
         self._begun: set[tuple[int, str, int]] = set()
         self._ended = self._leaving = ""
         self.on_evaluation: Callable[[NDArray[np.uint32]], bytes] | None = None
@@ -126,6 +121,11 @@ class RoundPart:
         if self._session is None:
             raise RuntimeError("the silo has not enrolled")
         return self._session
+
+    @property
+    def enrolled(self) -> bool:
+        """Whether the current enrolment stands."""
+        return self._session is not None and self._session.enrolled
 
     @property
     def lock(self) -> threading.Condition:
@@ -205,63 +205,16 @@ class RoundPart:
                 return
             self._apply(effects)
 
-    # ------------------------------------------------------------------ the trainer's side
-
-    def resume(self) -> dict[str, GlobalModel]:
-        """The members whose global model is known."""
+    def confirm(self, member: str, t: int, model_hash: bytes) -> None:
+        """State the hash (32 bytes) of what followed from the sum of (member, t)."""
         with self._changed:
-            known = ((member.name, self._models.get(member.name)) for member in self.training.members)
-            return {name: model for name, model in known if model is not None}
-
-    def initial(self, member: str, tensors: Mapping[str, NDArray[np.float32]]) -> None:
-        """The model at t = 0 as the trainer derives it. A repetition must be equal."""
-        with self._changed:
-            known = self._models.get(member)
-            fresh = GlobalModel(0, dict(tensors), "")
-            fresh = GlobalModel(0, fresh.tensors, fresh.hash)
-            if known is None:
-                self._models.put(member, fresh)
-            elif known.initial_hash != fresh.initial_hash:
-                raise LinkRefusal(
-                    STOPPED, f"{member}: another start than before; the task or the weights changed"
-                )
-            self._begin_next()
-
-    def aggregate(self, member: str, t: int, delta: Mapping[str, NDArray[np.float64]]) -> Aggregated:
-        """Take an update, wait until its communication round is over, return the global model that follows."""
-        with self._changed:
-            self._wait(lambda: self._session is not None and self._session.enrolled)
-            current = self._model(member)
-            if current.t < t - 1:
-                raise LinkRefusal(STOPPED, f"{member} t={t}: the federation is still at t={current.t}")
-            if current.t == t - 1:
-                self._updates[(member, t)] = delta
-                self._send(member, t)
-            self._wait(lambda: self._model(member).t >= t)
-            self._updates.pop((member, t), None)
-            model = self._model(member)
-            return Aggregated(model.t, model.tensors, (member, t) in self._skipped)
-
-    def _wait(self, condition: Callable[[], bool]) -> None:
-        until = time.monotonic() + PATIENCE_SECONDS
-        while not condition():
-            if self._ended:
-                raise LinkRefusal(STOPPED, self._ended)
-            left = until - time.monotonic()
-            if left <= 0:
-                raise LinkRefusal(STOPPED, "the federation did not move; see the round's waitingFor")
-            self._changed.wait(min(left, 60.0))
-
-    def _model(self, member: str) -> GlobalModel:
-        model = self._models.get(member)
-        if model is None:
-            raise LinkRefusal(STOPPED, f"{member}: its start is not known yet")
-        return model
+            self._apply(self.session.confirm_model(member, t, model_hash))
 
     # ------------------------------------------------------------------ effects
 
     def _apply(self, effects: Iterable[Effect]) -> None:
         for effect in effects:
+            self._changed.notify_all()
             match effect:
                 case Post(message):
                     self._outbox.post(message)
@@ -274,19 +227,17 @@ class RoundPart:
                 case Summed():
                     self._summed(effect)
                 case Advanced(member, t, model_hash):
-                    self._advanced(member, t, model_hash)
+                    if member != EVALUATION:
+                        self.course.advanced(member, t, model_hash)
                 case Skipped(member, t):
-                    self._skip(member, t)
+                    self.course.skip(member, t)
                 case Retry(member, t, attempt, scale):
-                    before = self._tries.get((member, t), (1, 1))[1]
-                    self._tries[(member, t)] = (attempt, scale)
-                    if scale != before and (member, t) in self._updates:
-                        self._send(member, t)
+                    self.course.retried(member, t, attempt, scale)
                 case Enrolled():
                     log.info("%s: enrolled with %s", self.name, ", ".join(self.session.roster))
                     if self.on_enrolled is not None:
                         self.on_enrolled()
-                    self._begin_next()
+                    self.course.begin_next()
                 case Ignored(slot, why):
                     log.warning("%s: not believed: %s: %s", self.name, slot, why)
                 case Void(reason):
@@ -295,85 +246,17 @@ class RoundPart:
                     log.error("%s: %s at %s: %s", self.name, reason, slot, detail)
 
     def _fetch(self, wanted: Fetch) -> None:
-        model = self._models.get(wanted.member)
-        if model is not None and model.t >= wanted.t:
-            return  # a replay: that sum is in the model already
+        if self.course.holds(wanted.member, wanted.t):
+            return
         data = self._board.download(self._computation.round, wanted.digest)
         self._apply(self.session.on_blob(wanted.digest, data))
 
     def _summed(self, effect: Summed) -> None:
-        member, t = effect.member, effect.t
-        if member == EVALUATION:
-            if self.on_evaluation is None:
-                return
+        if effect.member != EVALUATION:
+            self.course.summed(effect)
+        elif self.on_evaluation is not None:
             digest = self.on_evaluation((effect.total % 2**32).astype(np.uint32))
-            self._apply(self.session.confirm_model(member, t, digest))
-            return
-        current = self._model(member)
-        if current.t != t - 1:
-            return
-        new = self._maths.step(self.session, effect, current, self._scale(member, t))
-        self._pending[(member, t)] = new
-        self._apply(self.session.confirm_model(member, t, bytes.fromhex(new.hash)))
-
-    def _advanced(self, member: str, t: int, model_hash: bytes) -> None:
-        if member == EVALUATION:
-            return
-        current = self._model(member)
-        new = self._pending.pop((member, t), None)
-        if current.t < t:
-            if new is None or bytes.fromhex(new.hash) != model_hash:
-                self.fault(FaultReason.MODEL_MISMATCH, "another model than the quorum's", member, t)
-                self.end("this silo's model differs from the quorum's")
-                return
-            self._models.put(member, new)
-            log.info("%s: %s t=%d done", self.name, member, t)
-        self._after(member, t, model_hash)
-
-    def _skip(self, member: str, t: int) -> None:
-        current = self._model(member)
-        if current.t < t:
-            self._models.put(
-                member,
-                GlobalModel(t, current.tensors, current.initial_hash, current.strategy, current.previous),
-            )
-        self._skipped.add((member, t))
-        self._after(member, t, bytes.fromhex(current.hash))
-
-    def _after(self, member: str, t: int, base: bytes) -> None:
-        self._changed.notify_all()
-        if t < self.training.communication_rounds:
-            self.begin(member, t + 1, base)
-        else:
-            self._begin_next()
-
-    def _begin_next(self) -> None:
-        """Begin t = 1 of the first member that has not begun, once its start is known and the silo is enrolled."""
-        if self._session is None or not self._session.enrolled:
-            return
-        for member in self.training.trainable:
-            model = self._models.get(member.name)
-            if model is None:
-                return
-            self.begin(member.name, 1, bytes.fromhex(model.initial_hash))
-            if model.t < self.training.communication_rounds:
-                return
-
-    def _send(self, member: str, t: int) -> None:
-        scale, delta = self._scale(member, t), self._updates[(member, t)]
-        try:
-            vector = self._maths.encode(self.session, member, delta, self._model(member), scale)
-        except NonFiniteError as error:
-            self.fault(FaultReason.NON_FINITE, str(error), member, t)
-            raise LinkRefusal(BOUND_EXCEEDED, str(error)) from error
-        except BoundExceededError as error:
-            # Not the end: the hub answers with a retry at a wider bound for all, and the trainer goes on waiting.
-            self.fault(FaultReason.BOUND_EXCEEDED, str(error), member, t)
-            return
-        self.submit(member, t, vector, scale=scale)
-
-    def _scale(self, member: str, t: int) -> int:
-        return self._tries.get((member, t), (1, 1))[1]
+            self.confirm(effect.member, effect.t, digest)
 
 
 def silo_weight(photos: int) -> int:
