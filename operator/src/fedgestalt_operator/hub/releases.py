@@ -12,7 +12,7 @@ from fedgestalt.exchange.client import BoardClient
 from fedgestalt.exchange.epochs.client import EpochClient
 from fedgestalt.exchange.errors import Code, EpochEndedError, EpochUnknownError, RefusedError
 from fedgestalt.files import write_atomic
-from fedgestalt.lineage import ReleaseStore, collect, successor_of
+from fedgestalt.lineage import ReleaseStore, ancestors, collect, successor_of
 from fedgestalt.lineage.store import COMPUTATION, MANIFEST, PROOF, SEALED
 from fedgestalt.secagg.messages import Kind, Message
 
@@ -48,9 +48,12 @@ class HubReleases:
         return BaseRelease(digest, manifest, computation, successor_of(self._store, stored) or "")
 
     def parts(self, base: BaseRelease) -> list[Path]:
-        """What newcomers need of a base, as files, the proof last."""
-        folder = self._store.get(base.digest).folder
-        return [folder / part for part in (MANIFEST, COMPUTATION, SEALED, PROOF)]
+        """What newcomers need of a base and of all that it continues, as files, the base's proof last."""
+        stored = self._store.get(base.digest)
+        paths = [stored.folder / part for part in (MANIFEST, COMPUTATION, SEALED)]
+        for older in ancestors(self._store, stored):
+            paths += [older.folder / part for part in (MANIFEST, COMPUTATION, PROOF)]
+        return [*paths, stored.folder / PROOF]
 
     def vocabulary(self, digest: str) -> bytes | None:
         """The vocabulary beside a release; None if there is none."""

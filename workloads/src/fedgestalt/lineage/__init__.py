@@ -3,7 +3,15 @@
 A release outlives its round, so everything here works offline, from three files: no board, no exchange, no network.
 """
 
-from fedgestalt.lineage.errors import LineageError, ManifestError, ProofError, StoreError, VerificationError
+from fedgestalt.lineage.chain import Parts, ancestors, verify_chain
+from fedgestalt.lineage.errors import (
+    ChainError,
+    LineageError,
+    ManifestError,
+    ProofError,
+    StoreError,
+    VerificationError,
+)
 from fedgestalt.lineage.findings import Finding, Problem
 from fedgestalt.lineage.manifest import Manifest
 from fedgestalt.lineage.proof import Proof, collect
@@ -12,10 +20,12 @@ from fedgestalt.lineage.succession import rotated_by, successor_of
 from fedgestalt.lineage.verify import Verified, verify
 
 __all__ = [
+    "ChainError",
     "Finding",
     "LineageError",
     "Manifest",
     "ManifestError",
+    "Parts",
     "Problem",
     "Proof",
     "ProofError",
@@ -24,8 +34,10 @@ __all__ = [
     "StoredRelease",
     "VerificationError",
     "Verified",
+    "ancestors",
     "collect",
     "rotated_by",
     "successor_of",
     "verify",
+    "verify_chain",
 ]

@@ -20,7 +20,7 @@ class Base:
 
     Attributes:
         digest, epoch: hexadecimal.
-        silos: those of that release's roster.
+        silos: those of that release's epoch: whose rows showed that they hold its bundle and key.
     """
 
     digest: str

@@ -23,6 +23,10 @@ class StoreError(LineageError):
     """A release that the store does not have, cannot tell from another, or has damaged."""
 
 
+class ChainError(LineageError):
+    """A release that continues one which is missing or is not what it says; the message names it."""
+
+
 class VerificationError(LineageError):
     """A release that is not what it says.
 

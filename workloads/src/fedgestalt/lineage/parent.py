@@ -45,7 +45,7 @@ def _check_taken_over(case: Case, parent: Manifest) -> None:
         earlier = manifest.rows.keys() - set(case.senders)
         silent = (parent.roster.keys() & manifest.roster.keys()) - set(case.senders)
         same |= {
-            "silos of the base": case.base is not None and sorted(case.base.silos) == sorted(parent.roster),
+            "silos of the base": case.base is not None and sorted(case.base.silos) == sorted(parent.rows),
             "epoch": manifest.epoch == parent.epoch,
             "epochCheck": manifest.epoch_check == parent.epoch_check,
             "bundle": manifest.bundle == parent.bundle,

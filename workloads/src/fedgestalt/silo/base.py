@@ -1,4 +1,7 @@
-"""The release that a round builds on, at this silo: in its own store, or, for a newcomer, verified from the board."""
+"""The release that a round builds on, at this silo: in its own store, or, for a newcomer, verified from the board.
+
+A newcomer verifies all that the release continues as well, back to the first one or to one that it has kept.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +14,17 @@ from typing import Any
 
 from fedgestalt.crypto.keys import Purpose
 from fedgestalt.files import private_directory, write_atomic
-from fedgestalt.lineage import ReleaseStore, StoreError, VerificationError, successor_of, verify
+from fedgestalt.lineage import LineageError, Parts, ReleaseStore, StoreError, successor_of, verify_chain
 from fedgestalt.silo.bundle import bundle_digest, open_bundle
 from fedgestalt.silo.outbox import Board
 from fedgestalt.silo.vault import EpochVault
 
 _MANIFEST, _COMPUTATION, _PROOF, _SEALED = "manifest.json", "computation.json", "proof.cbor", "bundle.sealed"
+
+
+_OWN_BLOBS = 5
+"""Before what the base continues: computation, vocabulary, and the base's manifest, computation and sealed bundle."""
+_OTHERWISE = "the computation says of the base what its manifest does not"
 
 
 class BaseError(Exception):
@@ -95,7 +103,8 @@ def load_base(
 
     Args:
         computation: the frozen computation.
-        blobs: digests (hex) that its message carries; the last one is the base's proof.
+        blobs: digests (hex) that its message carries: see :data:`_OWN_BLOBS`, then manifest, computation and proof of each
+            release that the base continues, nearest first; the last one is the base's own proof.
         silo: this silo.
         store: the site's releases.
         work: this round's private folder.
@@ -124,18 +133,41 @@ def load_base(
     frozen = _fetched(board, round_uid, content["computation"], folder / _COMPUTATION)
     proof = _fetched(board, round_uid, blobs[-1], folder / _PROOF)
     identities = {name: bytes.fromhex(key) for name, key in computation["silos"].items()}
+    older, kept = blobs[_OWN_BLOBS:-1], ReleaseStore(store)
+
+    def fetch(generation: int, wanted: str) -> Parts | None:
+        named = older[3 * generation - 3 : 3 * generation]
+        if len(named) < 3 or named[0] != wanted:
+            return None
+        place = private_directory(folder / wanted)
+        names = (_MANIFEST, _COMPUTATION, _PROOF)
+        return Parts(
+            *(_fetched(board, round_uid, d, place / name) for d, name in zip(named, names, strict=True))
+        )
+
+    def pinned(wanted: str) -> bytes | None:
+        try:
+            return kept.get(wanted).read(_MANIFEST)
+        except StoreError:
+            return None
+
     try:
-        verify(manifest, frozen, proof, hub_key=hub_key, identities=identities)
-    except VerificationError as error:
+        verify_chain(
+            Parts(manifest, frozen, proof), hub_key=hub_key, identities=identities, fetch=fetch, pinned=pinned
+        )
+    except LineageError as error:
         raise BaseError("ReleaseUnverified", str(error)) from error
-    return Base(digest, content, folder, member=False)
+    base = Base(digest, content, folder, member=False)
+    if named["epoch"] != content["epoch"] or tuple(named["silos"]) != base.silos:
+        raise BaseError("ReleaseUnverified", _OTHERWISE)
+    return base
 
 
 def _check_named(base: Base, computation: Mapping[str, Any], store: Path) -> None:
     """A hub must not put other names, keys or an older state of the epoch under a release that this silo knows."""
     named, roster = computation["base"], base.manifest["roster"]
     if named["epoch"] != base.manifest["epoch"] or tuple(named["silos"]) != base.silos:
-        raise BaseError("ReleaseUnverified", "the computation says of the base what its manifest does not")
+        raise BaseError("ReleaseUnverified", _OTHERWISE)
     for silo, identity in computation["silos"].items():
         if silo in base.silos and roster[silo]["identity"] != identity:
             raise BaseError("ReleaseUnverified", f"{silo} has another identity than in the release")
