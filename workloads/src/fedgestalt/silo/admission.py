@@ -4,16 +4,35 @@ from __future__ import annotations
 
 import hmac
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from fedgestalt.crypto.errors import SealError
 from fedgestalt.crypto.keys import Purpose, derive
-from fedgestalt.secagg.messages import FaultReason, Kind, Message
+from fedgestalt.secagg.messages import FaultReason, Kind, Message, Slot, sign
 from fedgestalt.silo.base import Base
 from fedgestalt.silo.part import RoundPart
 from fedgestalt.silo.vault import EpochVault
+from fedgestalt.silo.workplace import Workplace
 
 log = logging.getLogger(__name__)
+
+
+def decline(place: Workplace, computation: Mapping[str, Any], attempt: int) -> None:
+    """Refuse to let newcomers in: a `fault` over the identity's signature, for all to see. Of other rounds, nothing.
+
+    A task's status says as much, but nobody signs that: only this ends the round with ``PeerRefused``. It does not name
+    the rule that the round breaks, for the other hospitals read it.
+
+    Raises:
+        ExchangeError: it is written down, but not posted yet; call again.
+    """
+    base = computation.get("base")
+    if base is None or place.site.name not in base["silos"] or computation["spec"]["operation"] != "Adopt":
+        return
+    slot = Slot(place.uid, attempt, "", 0, 0, Kind.FAULT, place.site.name)
+    body = {"reason": FaultReason.GRANT_MISMATCH, "detail": "no grant of this site fits the round"}
+    place.outbox.post(sign(slot, body, (), place.identity))
 
 
 class Admission:
