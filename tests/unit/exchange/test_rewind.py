@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+import threading
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from fedgestalt.crypto.keys import SigningKey
+from fedgestalt.exchange import chain
 from fedgestalt.exchange.chain import FileChainState, Position, Receipt, extend, genesis
+from fedgestalt.exchange.client import MOST_LINKS
 from fedgestalt.exchange.errors import BoardRewoundError, ExchangeError, UntrustedExchangeError
 from fedgestalt.exchange.listing import Entry, Listing, Page, verify_page
+from fedgestalt.secagg.messages import Kind, Slot, sign
 
 from .conftest import NAMES, ROUND, Federation
 
@@ -120,3 +125,61 @@ def test_the_remembered_position_outlives_the_process_and_never_goes_back(tmp_pa
     file.write_text("{")
     with pytest.raises(ExchangeError, match="damaged"):
         FileChainState(tmp_path).position("r")
+
+
+def test_what_is_remembered_of_a_round_that_is_over_is_freed_and_its_file_goes(tmp_path: Path) -> None:
+    state = FileChainState(tmp_path)
+    for uid in ("r", "s"):
+        state.advance(uid, Position(5, b"5" * 32))
+    state.forget("r")
+    state.forget("never seen")
+    assert state.position("r") == Position(0, genesis("r"))
+    assert FileChainState(tmp_path).position("s") == Position(5, b"5" * 32)
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_round_does_not_wait_for_another_ones_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    state = FileChainState(tmp_path)
+    slow = "slow"
+    other = next(uid for uid in map(str, range(1000)) if state._lock(uid) is not state._lock(slow))
+    state.position(other)
+    begun, released = threading.Event(), threading.Event()
+    write = chain.write_atomic
+
+    def stuck(path: Path, data: bytes) -> None:
+        if json.loads(data)["round"] == slow:
+            begun.set()
+            assert released.wait(20)
+        write(path, data)
+
+    monkeypatch.setattr(chain, "write_atomic", stuck)
+    thread = threading.Thread(target=state.advance, args=(slow, Position(1, b"1" * 32)))
+    thread.start()
+    assert begun.wait(20)
+    state.advance(other, Position(2, b"2" * 32))  # returns although the other one's disk does not
+    assert state.position(other) == Position(2, b"2" * 32)
+    released.set()
+    thread.join(20)
+    assert state.position(slow) == Position(1, b"1" * 32)
+
+
+def test_a_client_that_lives_long_remembers_a_fixed_number_of_places_and_none_of_a_round_that_is_over(
+    enrolled: Federation, tmp_path: Path
+) -> None:
+    hub = enrolled.client("hub")
+    for t in range(1, MOST_LINKS + 20):
+        slot = Slot(ROUND, 1, "Suspended", t, 0, Kind.STAGE, "hub")
+        hub.post(sign(slot, {}, (), enrolled.hub).encode())
+    state = FileChainState(tmp_path / "chain")
+    west = enrolled.client("west", state=state)
+    count = len(west.entries(ROUND, 0))
+    assert count > MOST_LINKS
+    assert len(west._links[ROUND]) == MOST_LINKS
+    assert west.entries(ROUND, count) == []
+    assert len(west.entries(ROUND, count - 10)) == 10, "a reader that is a little behind goes on"
+    with pytest.raises(ValueError, match="read from 0"):
+        west.entries(ROUND, 2)
+    west.forget(ROUND)
+    assert ROUND not in west._links
+    assert list((tmp_path / "chain").iterdir()) == []
+    assert len(west.entries(ROUND, 0)) == count, "it can be read again"

@@ -27,6 +27,7 @@ class Client:
 
     def __init__(self, failures: int) -> None:
         self.failures = failures
+        self.forgotten: list[str] = []
         key = Identity.generate()
         first = sign(Slot(UID, 0, "", 0, 0, Kind.COMPUTATION, HUB), {"digest": DIGEST}, [DIGEST.hex()], key)
         second = sign(Slot(UID, 1, "Suspended", 1, 0, Kind.STAGE, HUB), {}, [], key)
@@ -35,6 +36,9 @@ class Client:
     def listing(self, uid: str, *, after: int, since: int | None, wait: float) -> Listing:
         fresh = tuple(self.entries[after:])
         return Listing(fresh, (), len(self.entries), len(self.entries))
+
+    def forget(self, uid: str) -> None:
+        self.forgotten.append(uid)
 
     def download(self, uid: str, digest: str) -> bytes:
         if self.failures:
@@ -52,6 +56,15 @@ def test_a_download_that_fails_loses_no_entry_and_is_tried_again() -> None:
     assert [e.kind for e in board.entries] == ["computation", "stage"]
     assert [e.seq for e in board.entries] == [1, 2]
     assert board.computation == json.loads(BLOB)
+
+
+def test_a_board_that_is_gone_is_forgotten_by_the_client_too() -> None:
+    client = Client(0)
+    boards = Boards(client)  # type: ignore[arg-type]
+    boards.read(UID)
+    boards.forget(UID)
+    assert client.forgotten == [UID]
+    assert boards.known(UID) is None
 
 
 @pytest.mark.parametrize(

@@ -91,6 +91,7 @@ class Boards:
         """The round is gone."""
         with self._lock:
             self._boards.pop(uid, None)
+        self._client.forget(uid)
 
 
 def _entry(listed: Listed, message: Message) -> Entry:

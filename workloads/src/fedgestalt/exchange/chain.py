@@ -21,6 +21,7 @@ from fedgestalt.files import write_atomic
 _CHAIN: Final = b"fedgestalt/chain/v1"
 _RECEIPT: Final = b"fedgestalt/receipt/v1"
 _RECEIPT_LIMIT: Final = 1024
+_LOCKS: Final = 64
 
 
 def genesis(round_uid: str) -> bytes:
@@ -127,14 +128,21 @@ class ChainState(Protocol):
         """Remember a further position."""
         ...
 
+    def forget(self, round_uid: str) -> None:
+        """The round is over and its board will not be read again."""
+        ...
+
 
 class FileChainState:
-    """A :class:`ChainState` in one JSON file per round, synced at each advance; safe for threads."""
+    """A :class:`ChainState` in one JSON file per round, synced at each advance; safe for threads.
+
+    Rounds do not wait for each other's disk: each has its own of a fixed number of locks.
+    """
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._known: dict[str, Position] = {}
-        self._lock = threading.Lock()
+        self._locks = tuple(threading.Lock() for _ in range(_LOCKS))
 
     def position(self, round_uid: str) -> Position:
         """The furthest verified position of the round.
@@ -142,19 +150,31 @@ class FileChainState:
         Raises:
             ExchangeError: the file is damaged; it says what to do.
         """
-        with self._lock:
-            if round_uid not in self._known:
-                self._known[round_uid] = self._read(round_uid)
-            return self._known[round_uid]
+        with self._lock(round_uid):
+            return self._position(round_uid)
 
     def advance(self, round_uid: str, position: Position) -> None:
         """Write the new position down; an older one is ignored."""
-        if position.seq <= self.position(round_uid).seq:
-            return
-        with self._lock:
+        with self._lock(round_uid):
+            if position.seq <= self._position(round_uid).seq:
+                return
             content = {"round": round_uid, "seq": position.seq, "hash": position.hash.hex()}
             write_atomic(self._path(round_uid), json.dumps(content).encode())
             self._known[round_uid] = position
+
+    def forget(self, round_uid: str) -> None:
+        """Remove what is remembered of a round, its file too."""
+        with self._lock(round_uid):
+            self._known.pop(round_uid, None)
+            self._path(round_uid).unlink(missing_ok=True)
+
+    def _lock(self, round_uid: str) -> threading.Lock:
+        return self._locks[hash(round_uid) % _LOCKS]
+
+    def _position(self, round_uid: str) -> Position:
+        if round_uid not in self._known:
+            self._known[round_uid] = self._read(round_uid)
+        return self._known[round_uid]
 
     def _path(self, round_uid: str) -> Path:
         # The uid comes from outside: its digest is a safe file name whatever it holds.
@@ -188,3 +208,7 @@ class MemoryChainState:
         """Remember a further position."""
         if position.seq > self.position(round_uid).seq:
             self._known[round_uid] = position
+
+    def forget(self, round_uid: str) -> None:
+        """Remove what is remembered of a round."""
+        self._known.pop(round_uid, None)

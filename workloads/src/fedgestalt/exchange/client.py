@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from fedgestalt.exchange.chain import ChainState, Position, Receipt, genesis
 from fedgestalt.exchange.errors import UntrustedExchangeError
@@ -28,6 +30,9 @@ __all__ = [
     "SiloPresence",
     "SiloTaskDocument",
 ]
+
+MOST_LINKS: Final = 64
+"""Places of a round that a reader can go on from. It goes on from the last one; there may be several readers."""
 
 
 class BoardClient(LinkClient):
@@ -61,8 +66,10 @@ class BoardClient(LinkClient):
         self._hub_key = hub_key
         self._state = state
         super().__init__(Transport(url, ca_file, credential, deadline=deadline, extra_ca=extra_ca))
-        # Chain hashes of what this object listed, so that it can go on from any of them.
-        self._links: dict[tuple[str, int], bytes] = {}
+        # By round, chain hashes of what this object listed last, so that a reader that is behind the remembered position,
+        # as one that begins anew, can go on from there.
+        self._links: dict[str, OrderedDict[int, bytes]] = {}
+        self._links_lock = threading.Lock()
 
     def __enter__(self) -> Self:
         return self
@@ -102,8 +109,8 @@ class BoardClient(LinkClient):
     def listing(self, round_uid: str, *, after: int, since: int | None = None, wait: float = 0.0) -> Listing:
         """Entries above ``after``, verified as the chain's continuation, and completions after revision ``since``.
 
-        Waits up to ``wait`` seconds (at most 25) for something new. ``after`` is 0, or was listed by this
-        object, or is the remembered position.
+        Waits up to ``wait`` seconds (at most 25) for something new. ``after`` is 0, or one of the last places of the round
+        that this object listed, or the remembered position.
 
         Raises:
             BoardRewoundError: the board does not extend what this client saw of it.
@@ -124,8 +131,7 @@ class BoardClient(LinkClient):
             remembered=self._state.position(round_uid),
             hub_key=self._hub_key,
         )
-        for position in positions:
-            self._links[round_uid, position.seq] = position.hash
+        self._remember(round_uid, positions)
         if positions:
             self._state.advance(round_uid, positions[-1])
         return page.listing
@@ -149,9 +155,26 @@ class BoardClient(LinkClient):
         if after == remembered.seq:
             return remembered.hash
         try:
-            return self._links[round_uid, after]
+            return self._links[round_uid][after]
         except KeyError:
             raise ValueError(f"message {after} of round {round_uid} was not listed: read from 0") from None
+
+    def _remember(self, round_uid: str, positions: Sequence[Position]) -> None:
+        if not positions:
+            return
+        with self._links_lock:
+            links = self._links.setdefault(round_uid, OrderedDict())
+            for position in positions[-MOST_LINKS:]:
+                links[position.seq] = position.hash
+                links.move_to_end(position.seq)
+            while len(links) > MOST_LINKS:
+                links.popitem(last=False)
+
+    def forget(self, round_uid: str) -> None:
+        """Free what is remembered of a round that is over. Its board can be read again, from 0 and as if for the first time."""
+        with self._links_lock:
+            self._links.pop(round_uid, None)
+        self._state.forget(round_uid)
 
     # Blobs
 
