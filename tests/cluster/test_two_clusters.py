@@ -235,7 +235,6 @@ SITE_RARELY = {
     ("get", "events"),  # an Event that is said again
     ("patch", "events"),  # the same
     # An InferenceEndpoint: test_endpoint.py
-    ("list", "deployments"),
     ("create", "deployments"),
     ("patch", "deployments"),
     ("list", "services"),

@@ -11,13 +11,17 @@ from typing import Any
 
 
 class Pod(ThreadingHTTPServer):
-    """Answers GET /v1/release with `body` and `status`; `asked` counts requests."""
+    """Answers GET /v1/release with `body` and `status`; `asked` counts requests.
+
+    As several pods at once it answers GET /NAME/v1/release with what NAME `loads`.
+    """
 
     daemon_threads = True
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.status, self.body, self.asked = 200, b"{}", 0
+        self.bodies: dict[str, bytes] = {}
         self.hang = threading.Event()
         self.hang.set()
 
@@ -25,9 +29,14 @@ class Pod(ThreadingHTTPServer):
     def url(self) -> str:
         return f"http://127.0.0.1:{self.server_address[1]}"
 
-    def loads(self, digest: str) -> None:
+    def loads(self, digest: str, name: str = "") -> None:
         """It has loaded this release (`sha256:` and 64 digits)."""
-        self.status, self.body = 200, json.dumps({"digest": digest.removeprefix("sha256:")}).encode()
+        body = json.dumps({"digest": digest.removeprefix("sha256:")}).encode()
+        self.status = 200
+        if name:
+            self.bodies[f"/{name}/v1/release"] = body
+        else:
+            self.body = body
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -36,11 +45,12 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.server.asked += 1
         self.server.hang.wait(10)
-        found = self.path == "/v1/release"
-        self.send_response(self.server.status if found else 404)
-        self.send_header("Content-Length", str(len(self.server.body)))
+        bodies = {"/v1/release": self.server.body, **self.server.bodies}
+        body = bodies.get(self.path, b"")
+        self.send_response(self.server.status if self.path in bodies else 404)
+        self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(self.server.body)
+        self.wfile.write(body)
 
     def log_message(self, format: str, *args: Any) -> None:
         """Silent."""

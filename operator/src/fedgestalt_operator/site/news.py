@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
+import time
 from collections.abc import Callable, Collection
 from typing import Final
 
@@ -51,8 +52,9 @@ class News:
 
     def join(self) -> None:
         """Wait a moment for the threads; whoever sets `stopping` need not wait for a watch to end."""
+        end = time.monotonic() + PAUSE_SECONDS
         for thread in self._threads:
-            thread.join(PAUSE_SECONDS)
+            thread.join(max(0.0, end - time.monotonic()))
 
     def _watch(self, kind: str) -> None:
         while not self._stopping.is_set():
