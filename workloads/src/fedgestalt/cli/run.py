@@ -25,7 +25,8 @@ import click
     "--vocabulary",
     "vocabulary_file",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="The syndromes, JSON with the lists trained and rare. Default: vocabulary.json in the cohorts' folder.",
+    help="The syndromes, JSON with the lists trained and rare. Default: vocabulary.json in the cohorts' folder. Not for a "
+    "round with spec.base and without spec.vocabulary, which speaks of its base's.",
 )
 @click.option(
     "--seed",
@@ -64,9 +65,15 @@ def command(
             f"{document}: spec.silos: no cohort folder for {', '.join(missing)} in {cohorts}. "
             "Make them with `fedgestalt synth` or name their folder with --cohorts."
         )
-    vocabulary_file = vocabulary_file or cohorts / "vocabulary.json"
     base = loaded["spec"].get("base")
-    if base is not None and "vocabulary" not in loaded["spec"]:
+    inherits = base is not None and "vocabulary" not in loaded["spec"]
+    if inherits and vocabulary_file is not None:
+        raise click.ClickException(
+            f"--vocabulary: {document} continues a release and names no spec.vocabulary, so it speaks of the "
+            "syndromes of that release. Leave --vocabulary out, or, in a Train round, name its digest in spec.vocabulary."
+        )
+    vocabulary_file = vocabulary_file or cohorts / "vocabulary.json"
+    if inherits:
         # Adopt and Rotate speak of the syndromes that the release speaks of; the hub keeps them beside it.
         release = workdir / "hub" / "releases" / base["digest"].removeprefix("sha256:")
         vocabulary_file = release / "vocabulary.json"
