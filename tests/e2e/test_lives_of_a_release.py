@@ -178,6 +178,16 @@ def test_one_site_whose_grant_names_no_newcomer_keeps_it_out(life: dict[str, Any
     assert "south" in condition["message"]
 
 
+def test_a_newcomer_looks_back_to_the_first_release(life: dict[str, Any]) -> None:
+    """Rotated from one that was trained on from the first one: three to verify, of rounds that it was not in."""
+    silos = ["lab", *SILOS[:3]]
+    joined = rounds_on(life["folder"], "joined", "Adopt", digest_of(life["rotated"]), silos).run()
+    assert joined.phase == "Succeeded", joined.status
+    layout = Layout(life["folder"] / "federation")
+    fetched = {path.parent.name for path in layout.silo("lab").glob("work/*/base/*/manifest.json")}
+    assert fetched == {digest_of(life["trained"]), digest_of(life["first"])}
+
+
 @pytest.fixture(scope="module")
 def up(life: dict[str, Any]) -> Iterator[Layout]:
     """The exchange after the rounds: hospitals ask, cases are withdrawn."""

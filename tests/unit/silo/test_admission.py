@@ -6,15 +6,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
-from fedgestalt.crypto.keys import Purpose, derive
-from fedgestalt.secagg.messages import Kind, Message, Slot
-from fedgestalt.silo.admission import Admission
+from fedgestalt.crypto.keys import Identity, Purpose, derive
+from fedgestalt.secagg.messages import Kind, Message, Slot, verify
+from fedgestalt.silo.admission import Admission, decline
 from fedgestalt.silo.base import Base
+from fedgestalt.silo.outbox import Outbox
+from fedgestalt.silo.spool import Spool
+from fedgestalt.silo.store import DiskStore
 from fedgestalt.silo.vault import EpochVault
+from fedgestalt.silo.workplace import Workplace
 
 EPOCH, KEY = b"e" * 32, b"k" * 32
 MEMBERS, NEWCOMER = ("east", "north", "west"), "centre"
@@ -114,3 +118,33 @@ def test_a_key_that_is_not_the_releases_is_not_kept(vault: EpochVault) -> None:
         admission.on_message(Message(part.slot(Kind.WELCOME, sender), {"sealed": sealed}))
     assert not opened
     assert vault.get(EPOCH) is None
+
+
+def computation(operation: str = "Adopt") -> dict[str, Any]:
+    return {"base": {"silos": list(MEMBERS)}, "spec": {"operation": operation}}
+
+
+def test_a_refusal_is_signed_by_the_identity_and_does_not_say_which_rule_was_broken(tmp_path: Path) -> None:
+    identity, posted = Identity.generate(), list[bytes]()
+    board = SimpleNamespace(post=posted.append)
+    store = DiskStore(tmp_path / "state.sqlite")
+    outbox = Outbox(board, store, Spool(tmp_path / "spool"))  # type: ignore[arg-type]
+
+    def at(name: str) -> Workplace:
+        made = SimpleNamespace(uid="round", site=SimpleNamespace(name=name), identity=identity, outbox=outbox)
+        return cast("Workplace", made)
+
+    decline(at("west"), computation("Train"), 1)
+    decline(at("west"), {"spec": {"operation": "Train"}}, 1)
+    decline(at(NEWCOMER), computation(), 1)
+    assert posted == []
+    decline(at("west"), computation(), 2)
+    decline(at("west"), computation(), 2)
+    (message,) = map(Message.decode, posted)
+    verify(message, identity.public)
+    assert message.slot == Slot("round", 2, "", 0, 0, Kind.FAULT, "west")
+    assert dict(message.body) == {
+        "reason": "GrantMismatch",
+        "detail": "no grant of this site fits the round",
+    }
+    store.close()
