@@ -36,6 +36,8 @@ class ReleaseCondition(StrEnum):
 
     PUBLISHED = "Published"
     ROTATION_DUE = "RotationDue"
+    VERIFIED = "Verified"
+    """At a site only; the others at the hub only."""
 
 
 class GrantCondition(StrEnum):

@@ -11,7 +11,9 @@ from typing import Any, Final
 
 from fedgestalt.files import write_atomic
 
-from ..plan.handover import GRANTS, LEDGER, STATUS, TASKS, Use, uses_of
+from ..plan.endpoint_types import Checked
+from ..plan.handover import GRANTS, LEDGER, RELEASES, STATUS, TASKS, Use, uses_of
+from .checked import CheckedReleases
 
 log = logging.getLogger(__name__)
 
@@ -29,13 +31,13 @@ class Folder:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self._path, self._releases = path, CheckedReleases(path)
         for name in (TASKS, GRANTS, STATUS):
             (path / name).mkdir(parents=True, exist_ok=True)
 
     def mark(self) -> Mark:
         """Changes whenever the agent has written something."""
-        found = [*self._files(STATUS), self._path / LEDGER]
+        found = [*self._files(STATUS), self._path / LEDGER, self._path / RELEASES]
         marks = []
         for path in found:
             try:
@@ -65,6 +67,10 @@ class Folder:
         except ValueError as error:
             log.error("%s: %s", self._path / LEDGER, error)
             return None
+
+    def checked(self) -> Mapping[str, Checked] | None:
+        """What the agent found of the releases on its disk, by digest; None where it has not said."""
+        return self._releases.read()
 
     def put_tasks(self, files: Mapping[str, Mapping[str, Any]]) -> None:
         """Let the agent have exactly these tasks."""

@@ -62,6 +62,7 @@ class Link:
         clock: Callable[[], float] = time.monotonic,
         on_state: Callable[[LinkState], None] = _nobody,
         on_answer: Callable[[bool], None] = lambda _: None,
+        on_release: Callable[[], None] = lambda: None,
     ) -> None:
         """
         Args:
@@ -71,11 +72,12 @@ class Link:
             clock: seconds that only go forward, however the site's clock is set.
             on_state: told of each change of the link's state.
             on_answer: told after each pass whether the exchange answered.
+            on_release: told that a Release came: nobody watches them.
         """
         self._cluster, self._exchange, self._namespace = cluster, exchange, namespace
         self._silo, self._hub, self._version = silo, hub, version
         self._now, self._clock = now, clock
-        self._on_state, self._on_answer = on_state, on_answer
+        self._on_state, self._on_answer, self._on_release = on_state, on_answer, on_release
         self._known: dict[str, Mapping[str, Any]] = {}
         self._revisions = {Way.TASKS: 0, Way.RELEASES: 0}
         self._failing: dict[Way, tuple[LinkReason, str]] = {}
@@ -129,8 +131,11 @@ class Link:
         """The hub's releases in the site's cluster; waits up to `wait` seconds for news."""
         given, revision = self._exchange.releases(self._revisions[Way.RELEASES], wait)
         local = self._local(release.KIND)
-        for document in mirror_releases(given, local, namespace=self._namespace, hub=self._hub):
+        fresh = mirror_releases(given, local, namespace=self._namespace, hub=self._hub)
+        for document in fresh:
             self._create(document)
+        if fresh:
+            self._on_release()
         self._revisions[Way.RELEASES] = revision
 
     def up(self, local: list[Document] | None = None) -> None:

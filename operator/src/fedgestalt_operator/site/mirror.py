@@ -24,6 +24,11 @@ def hub_label(fingerprint: str) -> dict[str, str]:
     return {HUB: fingerprint[:_LABEL_DIGITS]}
 
 
+def is_mirrored(document: Document) -> bool:
+    """Whether some hub gave it: what else lies in the namespace is none of the link's business."""
+    return HUB in document["metadata"].get("labels", {})
+
+
 @dataclass(frozen=True, slots=True)
 class Mirroring:
     """Documents to create, and SiloTasks to delete, by name and uid."""

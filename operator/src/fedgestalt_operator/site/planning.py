@@ -9,10 +9,13 @@ from typing import Any, Final, TypeVar
 from ..api.conditions import Condition, GrantCondition, Truth, documents, seconds, timestamp
 from ..api.grant import CLOCK_TOLERANCE, ParticipationGrant, parse_grant
 from ..api.reasons import UsableReason
+from ..api.release import parse_release
 from ..api.task import TaskKind, TaskPhase, parse_task
 from ..kube.port import Document
+from ..plan.endpoint_types import Checked
 from ..plan.grants import Mismatch, unusable
 from ..plan.handover import Use, grant_file, grant_key, settled, status_of, task_file
+from .releases import site_release_status
 from .state import LinkState, link_condition, shown_at
 
 T = TypeVar("T")
@@ -33,6 +36,8 @@ class Seen:
         tasks, grants: SiloTasks and ParticipationGrants of the namespace, as documents.
         said: what the agent says of tasks, by name.
         uses: the ledger, by grants' keys; None where it is unreadable or was not written yet.
+        releases: Releases of the namespace that a hub gave, as documents.
+        checked: what the agent found of the releases on its disk, by digest; None where it has not said.
         link: how the link to the hub stands; None where nobody has said so yet.
     """
 
@@ -40,6 +45,8 @@ class Seen:
     grants: tuple[Document, ...]
     said: Mapping[str, Mapping[str, Any]]
     uses: Mapping[str, Use] | None
+    releases: tuple[Document, ...] = ()
+    checked: Mapping[str, Checked] | None = None
     link: LinkState | None = None
 
 
@@ -54,6 +61,7 @@ class SitePlan:
     grant_files: Mapping[str, dict[str, Any]]
     task_status: Mapping[str, dict[str, Any]]
     grant_status: Mapping[str, dict[str, Any]]
+    release_status: Mapping[str, dict[str, Any]]
     next_look: float | None = None
     problems: tuple[str, ...] = field(default=())
 
@@ -94,6 +102,12 @@ def plan_site(seen: Seen, now: float) -> SitePlan:
         grant_status={
             grant.metadata.name: _grant_status(grant, document.get("status", {}), seen.uses, now)
             for grant, document in zip(grants, standing, strict=True)
+        },
+        release_status={
+            found.metadata.name: site_release_status(
+                found, seen.checked, now=now, old=document.get("status", {})
+            )
+            for found, document in _parsed(parse_release, seen.releases, problems)
         },
         next_look=min((moment for moment in due if moment >= now), default=None),
         problems=tuple(problems),

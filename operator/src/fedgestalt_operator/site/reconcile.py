@@ -9,10 +9,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
-from ..api import grant, task
+from ..api import grant, release, task
 from ..kube.errors import ClusterError, Gone, NotFound
 from ..kube.port import Cluster, Document
 from .folder import Folder, Mark
+from .mirror import is_mirrored
 from .planning import Seen, SitePlan, plan_site
 from .state import LinkState
 
@@ -65,13 +66,23 @@ class SiteReconciler:
         """
         tasks, _ = self._cluster.list(task.KIND, self._namespace)
         grants, _ = self._cluster.list(grant.KIND, self._namespace)
-        seen = Seen(tuple(tasks), tuple(grants), self._folder.said(), self._folder.uses(), self._link)
+        releases, _ = self._cluster.list(release.KIND, self._namespace)
+        seen = Seen(
+            tuple(tasks),
+            tuple(grants),
+            self._folder.said(),
+            self._folder.uses(),
+            tuple(document for document in releases if is_mirrored(document)),
+            self._folder.checked(),
+            self._link,
+        )
         plan = plan_site(seen, self._now())
         # Grants first: a task that comes with its grant must not be refused for want of it.
         self._folder.put_grants(plan.grant_files)
         self._folder.put_tasks(plan.task_files)
         self._show(task.KIND, seen.tasks, plan.task_status)
         self._show(grant.KIND, seen.grants, plan.grant_status)
+        self._show(release.KIND, seen.releases, plan.release_status)
         if plan.problems != self._problems:
             for problem in plan.problems:
                 log.error("%s", problem)
@@ -106,6 +117,10 @@ class SiteReconciler:
             self._changed.wait(TICK_SECONDS)
         for watcher in watchers:
             watcher.join(PAUSE_SECONDS)
+
+    def wake(self) -> None:
+        """Something changed that no watch tells, such as a Release that came. From any thread."""
+        self._changed.set()
 
     def link_changed(self, state: LinkState) -> None:
         """The link stands otherwise; tasks will show it. From any thread."""

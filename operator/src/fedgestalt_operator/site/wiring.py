@@ -148,6 +148,7 @@ def site_operator(settings: SiteSettings, cluster: Cluster) -> Iterator[SiteOper
             now=time.time,
             on_answer=answered,
             on_state=link_changed,
+            on_release=reconciler.wake,
         )
         link_changed(link.state)
         yield SiteOperator(link, reconciler, endpoints, health)
