@@ -46,7 +46,7 @@ def test_defaults_are_the_published_settings() -> None:
         ({"strategy": {"type": "FedProx", "mu": -1}}, "strategy.mu", "from 0 to 100"),
         ({"strategy": {"type": "FedAdam", "beta2": 1.0}}, "strategy.beta2", "from 0"),
         ({"schedule": {"warmupEpochs": 9}}, "schedule.warmupEpochs", "from 0 to 2"),
-        ({"classifier": "Private"}, "classifier", "Shared, Local"),
+        ({"classifier": "Private"}, "classifier", "Shared, Local, Fixed"),
         ({"batchNorm": "Sync"}, "batchNorm", "Average, Frozen"),
         ({"localEpoch": 3}, "localEpoch", "use one of"),
         ({"resources": {"workers": "2"}}, "resources.workers", "whole number"),

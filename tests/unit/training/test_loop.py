@@ -13,7 +13,7 @@ from fedgestalt.training.config import Member
 from fedgestalt.training.errors import CheckpointError, DataError, NonFiniteError
 from fedgestalt.training.fields import ConfigError
 from fedgestalt.training.loop import MemberTrainer, TrainingData
-from fedgestalt.training.module import Float32, build_member, difference, export, load, travelling
+from fedgestalt.training.module import Float32, build_member, difference, export, load
 from fedgestalt.training.naming import is_head, is_statistic
 
 from .toys import PUBLIC, config, photos, trainer
@@ -36,12 +36,11 @@ def test_a_separable_problem_is_learnt() -> None:
     assert (logits.argmax(1).numpy() == data.labels).mean() >= 0.9
 
 
-@pytest.mark.parametrize("classifier", ["Shared", "Local"])
+@pytest.mark.parametrize("classifier", ["Shared", "Local", "Fixed"])
 @pytest.mark.parametrize("batch_norm", ["Average", "Frozen"])
 def test_what_travels_depends_on_classifier_and_batch_norm(classifier: str, batch_norm: str) -> None:
-    settings = config(classifier=classifier, batchNorm=batch_norm)
-    module = build_member(settings.members[0], 3, PUBLIC)
-    names = travelling(settings, module)
+    one = trainer(config(classifier=classifier, batchNorm=batch_norm), photos())
+    module, names = one.module, one.names
     assert list(names) == sorted(names)
     assert any(map(is_head, names)) == (classifier == "Shared")
     assert any(map(is_statistic, names)) == (batch_norm == "Average")
@@ -69,6 +68,26 @@ def test_a_local_head_has_only_the_silo_s_own_classes() -> None:
     own = data.own_classes()
     assert own.classes == ("a", "c")
     assert [own.classes[i] for i in own.labels] == [data.classes[i] for i in data.labels]
+
+
+@pytest.mark.parametrize("loss", ["Softmax", "CosFace"])
+def test_a_fixed_head_is_the_same_public_one_in_every_silo_and_never_moves(loss: str) -> None:
+    """Silos without a common syndrome still agree where each syndrome of the vocabulary belongs."""
+    classes = ("a", "b", "c", "d")
+    silos = []
+    for offset in (0, 2):
+        data = photos(8, classes=2, seed=offset)
+        own = TrainingData(data.images, data.labels + offset, classes)
+        silos.append(trainer(config({"loss": {"type": loss}}, classifier="Fixed"), own))
+    heads = [{n: t.clone() for n, t in silo.module.head.state_dict().items()} for silo in silos]
+    assert heads[0]["weight"].shape[0] == len(classes)
+    for silo in silos:
+        before = bits(silo.export())
+        silo.train(1)
+        assert bits(silo.export()) != before
+        assert not any("head." in name for name in silo.checkpoint(1).tensors if name.startswith("exp_avg"))
+        for name, tensor in silo.module.head.state_dict().items():
+            assert torch.equal(tensor, heads[0][name]), name
 
 
 def test_training_is_a_function_of_the_seeds() -> None:
@@ -107,7 +126,7 @@ def test_optimizer_state_is_kept_when_the_global_model_is_loaded() -> None:
     assert all(float(step) == 2 * kept.steps_per_round for step in steps.values())
 
 
-@pytest.mark.parametrize("classifier", ["Shared", "Local"])
+@pytest.mark.parametrize("classifier", ["Shared", "Local", "Fixed"])
 def test_a_restored_checkpoint_continues_bit_for_bit(tmp_path: Path, classifier: str) -> None:
     whole = trainer(config(classifier=classifier), photos())
     whole.train(1)

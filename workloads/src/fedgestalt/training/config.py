@@ -31,10 +31,15 @@ class ScheduleType(StrEnum):
 
 
 class Classifier(StrEnum):
-    """Whether the head travels. Non-overlapping labels need Local: see the security notes."""
+    """What becomes of the head. Where labels do not overlap it must not travel: see the security notes.
+
+    Shared: trained and averaged. Local: each silo trains one over its own classes and keeps it. Fixed: every silo has the
+    same public class vectors over the whole vocabulary, which are never trained and never sent.
+    """
 
     SHARED = "Shared"
     LOCAL = "Local"
+    FIXED = "Fixed"
 
 
 class BatchNorm(StrEnum):

@@ -56,7 +56,7 @@ class MemberTrainer:
             config: the whole training section.
             member: the one to train.
             data: photos and labels; a Local head keeps only the classes that occur in them.
-            public_seed: common to all silos; the start of the model follows from it.
+            public_seed: common to all silos; the start of the model and a Fixed head follow from it.
             seed_of_round: communication round t to 32 secret bytes, see `seeds.round_seed`.
             group: the workers of this silo.
 
@@ -69,6 +69,8 @@ class MemberTrainer:
         self._seed_of_round = seed_of_round
         self._check_data()
         module = build_member(member, len(self._data.classes), public_seed)
+        if config.classifier is Classifier.FIXED:
+            module.fix_head()
         self.module: MemberModule = module.to(self._group.device)
         self.module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.names = travelling(config, self.module)

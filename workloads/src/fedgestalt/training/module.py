@@ -29,6 +29,15 @@ class MemberModule(nn.Module):
         self.extractor = extractor
         self.head = head
 
+    def fix_head(self) -> None:
+        """Take the head out of training, so that it neither moves nor travels.
+
+        Silos that share no syndrome would each draw their own to wherever their own head happens to lie. Towards public
+        vectors of the whole vocabulary they pull the shared extractor to one common place per syndrome (a synthetic, fixed
+        classifier: Li et al., ICCV 2023, arXiv 2303.10058; FedBABU: Oh et al., ICLR 2022, arXiv 2106.06042).
+        """
+        self.head.requires_grad_(False)
+
     def forward(self, images: Tensor, labels: Tensor) -> Tensor:
         """Logits, with the margin of the loss taken off the true class."""
         logits: Tensor = self.head(self.extractor(images), labels)
@@ -65,7 +74,8 @@ def build_member(member: Member, classes: int, public_seed: bytes) -> MemberModu
 def travelling(config: TrainingConfig, module: nn.Module) -> tuple[str, ...]:
     """Names of the tensors that travel, in canonical order.
 
-    Trainable parameters, less a Local head; float BatchNorm statistics unless Frozen; never counters.
+    Trainable parameters, less a Local head (a Fixed one is not trainable); float BatchNorm statistics unless Frozen;
+    never counters.
     """
     names = [name for name, parameter in module.named_parameters() if parameter.requires_grad]
     if config.batch_norm is BatchNorm.AVERAGE:
