@@ -67,6 +67,8 @@ def test_a_release_that_holds_is_verified_under_the_pinned_key_only(hub, stored)
     assert said(ReleaseChecks(folder, hub.key.public), stored) == ("SignaturesValid", "")
     reason, message = said(ReleaseChecks(folder, bytes(32)), stored)
     assert reason == "ProofInvalid"
+    assert message.startswith("SignatureInvalid: ")
+    assert "more: `fedgestalt release verify` names all" in message
     assert str(folder) not in message
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,6 +23,7 @@ from fedgestalt.lineage import (
     verify,
 )
 from fedgestalt.lineage.bundle import PLAIN, check_bundle
+from fedgestalt.lineage.findings import Problem
 from fedgestalt.lineage.store import COMPUTATION, MANIFEST, PARENT, PROOF
 from fedgestalt.silo.sources import SHARED_MODE
 from fedgestalt_operator.api.reasons import VerifiedReason
@@ -70,11 +72,12 @@ class ReleaseChecks:
         try:
             parts = (release.read(part) for part in (MANIFEST, COMPUTATION, PROOF))
             verify(*parts, hub_key=self._hub_key, identities=None, parent=self._parent(release))
-        except (StoreError, ManifestError, VerificationError) as error:
+        except VerificationError as error:
+            return VerifiedReason.PROOF_INVALID, self._first_of(error.problems)
+        except (StoreError, ManifestError) as error:
             return VerifiedReason.PROOF_INVALID, self._without_paths(error)
-        problems = check_bundle(release.folder, release.manifest)
-        if problems:
-            return VerifiedReason.BUNDLE_MISMATCH, self._without_paths(problems[0])
+        if problems := check_bundle(release.folder, release.manifest):
+            return VerifiedReason.BUNDLE_MISMATCH, self._first_of(problems)
         return VerifiedReason.SIGNATURES_VALID, ""
 
     def _parent(self, release: StoredRelease) -> bytes | None:
@@ -82,6 +85,13 @@ class ReleaseChecks:
         beside = [self._store.folder / digest / MANIFEST for digest in release.manifest.parents]
         found = next((path for path in [*beside, release.folder / PARENT] if path.is_file()), None)
         return None if found is None else found.read_bytes()
+
+    def _first_of(self, problems: Sequence[Problem]) -> str:
+        """One problem often makes a dozen."""
+        more = (
+            f" (and {len(problems) - 1} more: `fedgestalt release verify` names all)" if problems[1:] else ""
+        )
+        return f"{self._without_paths(problems[0])}{more}"
 
     def _without_paths(self, said: object) -> str:
         """Where the site keeps its files is nobody's business in the cluster."""
