@@ -79,7 +79,14 @@ _NEUTRAL: Final = frozenset({ConditionType.SUSPENDED.value})
 _NOTHING_YET: Final = frozenset(
     {reasons.SuspendedReason.NOT_REQUESTED.value, reasons.RotationReason.NOT_DUE.value}
 )
-_STARTING: Final = frozenset({reasons.LoadedReason.LOADING.value, reasons.ReadyReason.NOT_LOADED.value})
+# A step of every change of an endpoint's release; one that fails says LoadFailed.
+_STARTING: Final = frozenset(
+    {
+        reasons.LoadedReason.LOADING.value,
+        reasons.ReadyReason.NOT_LOADED.value,
+        reasons.ReadyReason.WRONG_RELEASE.value,
+    }
+)
 _KNOWN: Final = frozenset(
     member.value
     for enum in (*vars(reasons).values(), TransitionReason)

@@ -23,7 +23,7 @@ from fedgestalt.lineage import (
     verify,
 )
 from fedgestalt.lineage.bundle import PLAIN, check_bundle
-from fedgestalt.lineage.findings import Problem
+from fedgestalt.lineage.findings import Finding, Problem
 from fedgestalt.lineage.store import COMPUTATION, MANIFEST, PARENT, PROOF
 from fedgestalt.silo.sources import SHARED_MODE
 from fedgestalt_operator.api.reasons import VerifiedReason
@@ -91,7 +91,9 @@ class ReleaseChecks:
         more = (
             f" (and {len(problems) - 1} more: `fedgestalt release verify` names all)" if problems[1:] else ""
         )
-        return f"{self._without_paths(problems[0])}{more}"
+        first = problems[0]
+        said = first.detail if first.finding is Finding.BUNDLE_MISMATCH else first
+        return f"{self._without_paths(said)}{more}"
 
     def _without_paths(self, said: object) -> str:
         """Where the site keeps its files is nobody's business in the cluster."""
