@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from fedgestalt.files import write_atomic
 from fedgestalt_operator.kube.crds import crd_folder
@@ -17,6 +18,7 @@ from fedgestalt_operator.kube.errors import Forbidden
 from fedgestalt_operator.kube.memory import MemoryCluster
 from fedgestalt_operator.kube.port import Document
 from fedgestalt_operator.kube.validate import validate_file
+from fedgestalt_operator.main import main
 from fedgestalt_operator.plan.endpoint_types import Answer
 from fedgestalt_operator.site.checked import CheckedReleases
 from fedgestalt_operator.site.endpoints import NO_TEMPLATE, EndpointReconciler
@@ -262,6 +264,43 @@ def test_it_runs_by_news_and_by_the_agents_word(clinic: Clinic) -> None:
         clinic.operator.stop()
         thread.join(30)
     assert not thread.is_alive()
+
+
+def test_it_counts_the_endpoints_that_are_ready(clinic: Clinic) -> None:
+    clinic.serve()
+    counts: list[tuple[int, int]] = []
+    clinic.operator = EndpointReconciler(
+        clinic.cluster,
+        CheckedReleases(clinic.folder),
+        AskService(clinic.pod.url),
+        namespace=SPACE,
+        template=TEMPLATE,
+        on_ready=lambda ready, not_ready: counts.append((ready, not_ready)),
+    )
+    clinic.operator.reconcile()
+    clinic.create(B, name="another")
+    clinic.operator.reconcile()
+    assert counts == [(1, 0), (1, 1)]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--inference-image", "i"), "claim or the host path"),
+        (("--inference-image", "i", "--inference-claim", "c", "--inference-site", "/x"), "within"),
+        (("--inference-image", "i", "--inference-claim", "c", "--inference-user", "0"), "10000"),
+    ],
+)
+def test_an_inference_template_that_cannot_be_is_wrong_usage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...], said: str
+) -> None:
+    monkeypatch.setattr("fedgestalt_operator.main.start_logs", lambda *_: None)
+    ca = tmp_path / "ca.pem"
+    ca.write_text("")
+    words = ["site", "--namespace", "n", "--silo", "west", "--hub-key", "0" * 64, "--handover", str(tmp_path)]
+    words += ["--exchange-url", "https://127.0.0.1:9", "--exchange-ca", str(ca)]
+    result = CliRunner().invoke(main, [*words, *options])
+    assert (result.exit_code, said in result.output) == (2, True), result.output
 
 
 def ask(pod: Pod, **options: Any) -> Answer:

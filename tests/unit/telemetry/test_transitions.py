@@ -173,6 +173,17 @@ def test_an_endpoint_that_loads_is_no_alarm():
     assert [t.severity for t in found] == [Severity.NORMAL, Severity.NORMAL]
 
 
+def test_an_endpoint_that_goes_on_to_another_release_is_no_alarm_unless_that_fails():
+    changing = {
+        "conditions": [condition("Loaded", "False", "Loading"), condition("Ready", "False", "WrongRelease")]
+    }
+    found = of_status(Resource.INFERENCE_ENDPOINT, None, changing)
+    assert [t.severity for t in found] == [Severity.NORMAL, Severity.NORMAL]
+    failed = {"conditions": [condition("Loaded", "False", "LoadFailed"), changing["conditions"][1]]}
+    (found,) = of_status(Resource.INFERENCE_ENDPOINT, changing, failed)
+    assert found.severity is Severity.WARNING
+
+
 def test_an_endpoint_tells_its_promotion_and_why_a_candidate_waits():
     first, second = "sha256:" + "1" * 64, "sha256:" + "2" * 64
     waiting = {"release": first, "candidate": {"release": second, "reason": "Top5TooLow", "top5": "0.41"}}

@@ -70,7 +70,9 @@ def plan_endpoint(
         summary["candidate"] = f"{short(candidate['release'])} {candidate['reason']}"
     if summary:
         status["summary"] = summary
-    return EndpointPlan(serve, status, settled=ready[0] is Truth.TRUE or serve is None)
+    return EndpointPlan(
+        serve, status, ready=ready[0] is Truth.TRUE, settled=ready[0] is Truth.TRUE or serve is None
+    )
 
 
 def _verified(endpoint: InferenceEndpoint, seen: SeenEndpoint, old: Mapping[str, Any]) -> _Said:

@@ -87,6 +87,7 @@ class EndpointPlan:
 
     serve: Serve | None
     status: Mapping[str, Any]
+    ready: bool
     settled: bool
 
 

@@ -63,6 +63,7 @@ class EndpointReconciler:
         on_status: StatusSink = lambda document, old, new: None,
         on_pass: Callable[[bool], None] = lambda _: None,
         on_seen: Callable[[str], None] = lambda _: None,
+        on_ready: Callable[[int, int], None] = lambda ready, not_ready: None,
     ) -> None:
         """
         Args:
@@ -72,10 +73,12 @@ class EndpointReconciler:
             on_status: told (document, old status, new status) after a status was written.
             on_pass: told after each pass of `run` whether it came to its end.
             on_seen: told the kind whenever a list or a watch got through.
+            on_ready: told in each pass how many endpoints are ready, and how many are not.
         """
         self._cluster, self._checked, self._ask = cluster, checked, ask
         self._namespace, self._template, self._now = namespace, template, now
         self._on_status, self._on_pass, self._on_seen = on_status, on_pass, on_seen
+        self._on_ready = on_ready
         self._complained: set[str] = set()
         self._stopping, self._changed = threading.Event(), threading.Event()
 
@@ -88,6 +91,7 @@ class EndpointReconciler:
         found, _ = self._cluster.list(endpoint.KIND, self._namespace)
         standing = [document for document in found if "deletionTimestamp" not in document["metadata"]]
         if not standing:
+            self._on_ready(0, 0)
             return True
         releases = tuple(self._releases())
         children: dict[_Key, Document] = {
@@ -96,8 +100,10 @@ class EndpointReconciler:
             for document in self._cluster.list(kind, self._namespace)[0]
         }
         checked = self._checked.read()
-        settled = [self._one(document, releases, children, checked) for document in standing]
-        return all(settled)
+        plans = [plan for d in standing if (plan := self._one(d, releases, children, checked)) is not None]
+        ready = sum(plan.ready for plan in plans)
+        self._on_ready(ready, len(standing) - ready)
+        return all(plan.settled for plan in plans)
 
     def run(self) -> None:
         """Reconcile whenever something changes, soon again while a service is about to be ready, else once a minute."""
@@ -148,12 +154,12 @@ class EndpointReconciler:
         releases: tuple[Release, ...],
         children: Mapping[_Key, Document],
         checked: Mapping[str, Checked] | None,
-    ) -> bool:
+    ) -> EndpointPlan | None:
         try:
             it = parse_endpoint(document)
         except (ValueError, KeyError, TypeError) as error:
             self._complain(f"InferenceEndpoint {document['metadata']['name']}: cannot be read ({error!r})")
-            return True
+            return None
         live = {kind: children.get((kind, child_name(it))) for kind in (DEPLOYMENT, SERVICE)}
         deployment = live[DEPLOYMENT]
         rollout = rollout_of(deployment) if deployment is not None and owned(it, deployment) else None
@@ -165,7 +171,7 @@ class EndpointReconciler:
         if plan.serve is not None and (refusal := self._apply(it, plan.serve, live)):
             plan = plan_endpoint(it, replace(seen, hindrance=refusal), old=old, now=now)
         self._show(document, plan)
-        return plan.settled
+        return plan
 
     def _hindrance(self, it: InferenceEndpoint, live: Mapping[str, Document | None]) -> str:
         if self._template is None:

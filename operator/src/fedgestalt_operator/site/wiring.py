@@ -20,7 +20,7 @@ from ..kube.port import Cluster
 from ..plan.handover import TOKEN
 from ..telemetry.events import EventRecorder
 from ..telemetry.health import Contact, Health, Need
-from ..telemetry.metrics import Metrics
+from ..telemetry.metrics import EndpointStanding, Metrics
 from ..telemetry.probes import ProbeServer
 from ..telemetry.report import Reporter
 from ..telemetry.subject import Resource
@@ -97,10 +97,17 @@ def site_operator(settings: SiteSettings, cluster: Cluster) -> Iterator[SiteOper
         events = EventRecorder(cluster, instance=settings.instance, handled=metrics.event_handled)
         stack.callback(events.close)
 
+        endpoints_looked = time.monotonic()
+
+        def endpoints_passed(_: bool) -> None:
+            nonlocal endpoints_looked
+            endpoints_looked = time.monotonic()
+
         def passed(whole: bool) -> None:
             health.progressed()
             metrics.progressed()
-            if whole:
+            # A thread that hangs shows as well: the resync is of both.
+            if whole and time.monotonic() - endpoints_looked < STALE_SECONDS:
                 health.met(Need.CACHES_LISTED)
                 health.resynced()
 
@@ -114,6 +121,9 @@ def site_operator(settings: SiteSettings, cluster: Cluster) -> Iterator[SiteOper
         def seen(kind: str) -> None:
             metrics.watched(Resource(kind))
             health.reached(Contact.API_SERVER)
+
+        def endpoints_stand(ready: int, not_ready: int) -> None:
+            metrics.endpoints({EndpointStanding.READY: ready, EndpointStanding.NOT_READY: not_ready})
 
         reporter = Reporter(metrics, events)
         reconciler = SiteReconciler(
@@ -131,7 +141,9 @@ def site_operator(settings: SiteSettings, cluster: Cluster) -> Iterator[SiteOper
             namespace=settings.namespace,
             template=settings.inference,
             on_status=reporter.status_written,
+            on_pass=endpoints_passed,
             on_seen=seen,
+            on_ready=endpoints_stand,
         )
 
         def link_changed(state: LinkState) -> None:

@@ -55,6 +55,13 @@ class SiloStanding(StrEnum):
     NOT_ACCEPTED = "not_accepted"
 
 
+class EndpointStanding(StrEnum):
+    """Whether an InferenceEndpoint serves what it should."""
+
+    READY = "ready"
+    NOT_READY = "not_ready"
+
+
 class EventOutcome(StrEnum):
     """What became of a Kubernetes Event."""
 
@@ -87,6 +94,7 @@ class Metrics:
         self._waited = self._histogram("queue_wait_seconds", "How long a key waited for a worker.")
         self._rounds = self._gauge("rounds", "FederationRounds by phase.", "phase")
         self._silos = self._gauge("silos", "Registered silos by standing.", "state")
+        self._endpoints = self._gauge("endpoints", "InferenceEndpoints by standing.", "state")
         self._jobs = self._counter("jobs_created_total", "Jobs created.", "kind")
         self._decisions = self._counter("decisions_total", "Decisions posted to boards.", "kind")
         self._transitions = self._counter(
@@ -138,6 +146,11 @@ class Metrics:
         """How many silos stand where; standings that are not named have none."""
         for standing in SiloStanding:
             self._silos.labels(standing.value).set(standings.get(standing, 0))
+
+    def endpoints(self, standings: Mapping[EndpointStanding, int]) -> None:
+        """How many InferenceEndpoints stand where; standings that are not named have none."""
+        for standing in EndpointStanding:
+            self._endpoints.labels(standing.value).set(standings.get(standing, 0))
 
     def job_created(self, kind: JobKind) -> None:
         """A Job was created by this call (one that was there already is none)."""
@@ -203,3 +216,4 @@ class Metrics:
             self._events.labels(event.value)
         self.rounds({})
         self.silos({})
+        self.endpoints({})
