@@ -28,7 +28,10 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
         "Keep a federation's exchange up on this machine, so that hospitals can ask.",
     ),
     "withdraw": ("fedgestalt.cli.withdraw", "Take a case out of the federation."),
-    "findings": ("fedgestalt.cli.findings", "Clusters of undiagnosed cases that a hospital has a part in."),
+    "discovery": (
+        "fedgestalt.cli.discovery",
+        "Clusters of undiagnosed cases, and contact by mutual consent.",
+    ),
     "serve": ("fedgestalt.cli.serve", "Answer photos with ranked syndromes, from one release."),
     "exchange": ("fedgestalt.cli.exchange", "Serve the board through which silos and hub speak."),
     "keys": ("fedgestalt.cli.keys", "Make an identity; print its public key and fingerprint."),

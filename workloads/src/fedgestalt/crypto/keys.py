@@ -45,6 +45,7 @@ class Purpose(StrEnum):
     TOKEN = "token"
     BUNDLE = "bundle"
     EPOCH_CHECK = "epoch-check"
+    DISCOVERY = "discovery"
 
 
 def derive(secret: bytes, *, salt: bytes, purpose: str, extra: bytes = b"", length: int = KEY_BYTES) -> bytes:

@@ -38,6 +38,7 @@ class Code(StrEnum):
     HANDLE_TAKEN = "HandleTaken"
     HANDLE_WITHDRAWN = "HandleWithdrawn"
     BUDGET_SPENT = "BudgetSpent"
+    FINDING_UNKNOWN = "FindingUnknown"
     NOT_FOUND = "NotFound"
     BOARD_FULL = "BoardFull"
     REGISTRY_UNREADABLE = "RegistryUnreadable"
@@ -161,6 +162,11 @@ PROBLEMS: Final[dict[Code, tuple[int, str, str]]] = {
         403,
         "The silo's budget of this epoch is spent",
         "Answer from the site's own gallery and ask the coordinator for a Rotate round.",
+    ),
+    Code.FINDING_UNKNOWN: (
+        404,
+        "The silo has no finding of this name",
+        "Read the findings again: a withdrawal or a new look at the cases may have changed them.",
     ),
     Code.NOT_FOUND: (404, "No such resource", "Compare the path with the protocol reference."),
     Code.BOARD_FULL: (

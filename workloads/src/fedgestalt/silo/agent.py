@@ -23,6 +23,7 @@ from fedgestalt.exchange.tokens import KeyCredential, Role
 from fedgestalt.exchange.view import BoardView
 from fedgestalt.secagg.messages import Message
 from fedgestalt.silo.config import SiteConfig
+from fedgestalt.silo.discovery import DiscoveryError, refresh
 from fedgestalt.silo.grant import GrantFiles
 from fedgestalt.silo.interruption import Interruption
 from fedgestalt.silo.ledger import GrantLedger
@@ -44,6 +45,7 @@ STATUS_SECONDS = 1.0
 RETRY_SECONDS = 2.0
 ASK_AGAIN_SECONDS = 10.0
 SETTLE_SECONDS = 30.0
+LETTERS_SECONDS = 600.0
 
 
 class Agent:
@@ -95,6 +97,7 @@ class Agent:
         """Serve tasks until stopped; call it on the main thread, which alone hears signals."""
         threading.Thread(target=self._follow_tasks, name="tasks", daemon=True).start()
         threading.Thread(target=self._settle_withdrawals, name="withdrawals", daemon=True).start()
+        threading.Thread(target=self._write_letters, name="letters", daemon=True).start()
         if self._site.handover is not None:
             checks = ReleaseChecks(self._site.releases, self._site.hub_key)
             where = (checks, self._site.handover / RELEASES, self._stopping)
@@ -207,6 +210,14 @@ class Agent:
                 settle(self._site)
             except (WithdrawalError, SiteBusyError, CryptoError, OSError) as error:
                 log.warning("withdrawals: %s", error)
+
+    def _write_letters(self) -> None:
+        """Letters to the other owners of findings, at their time whether something was decided or not."""
+        while not self._stopping.wait(LETTERS_SECONDS):
+            try:
+                refresh(self._site)
+            except (DiscoveryError, SiteBusyError) as error:
+                log.warning("%s", error)
 
     def _follow_tasks(self) -> None:
         while not self._stopping.is_set():

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from fedgestalt.exchange.epochs.letters import MAX_KEYS, Post
 from fedgestalt.exchange.epochs.values import Budget, Cause, Counts, RotationDue, Taken
 from fedgestalt.exchange.errors import UntrustedExchangeError
 from fedgestalt.flake.bands import BANDS
@@ -154,6 +155,22 @@ def parse_findings(data: bytes) -> tuple[Finding, ...]:
             raise ValueError(str(error)) from error
 
     return _parse(data, read, "list of findings")
+
+
+def parse_post(data: bytes) -> Post:
+    """Read the keys and letters of a finding.
+
+    Raises:
+        UntrustedExchangeError: malformed.
+    """
+
+    def read(content: Any) -> Post:
+        keys = tuple(bytes.fromhex(key) for key in content["keys"])
+        letters = {bytes.fromhex(key): bytes.fromhex(letter) for key, letter in content["letters"].items()}
+        _require(len(keys) <= MAX_KEYS and letters.keys() <= set(keys))
+        return Post(keys, letters)
+
+    return _parse(data, read, "letters of a finding")
 
 
 def parse_departed(data: bytes) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -19,10 +19,12 @@ from fedgestalt.exchange.epochs.answers import (
     parse_clusters,
     parse_departed,
     parse_findings,
+    parse_post,
     parse_removed,
     parse_status,
     parse_taken,
 )
+from fedgestalt.exchange.epochs.letters import Post
 from fedgestalt.exchange.epochs.parts import QUERY_KEY_BYTES, parts
 from fedgestalt.exchange.epochs.tombstone import MAX_HANDLES, Tombstone
 from fedgestalt.exchange.epochs.values import Budget, Taken
@@ -148,6 +150,25 @@ class EpochClient:
             UntrustedExchangeError: the answer is not one of this protocol.
         """
         return parse_findings(self._transport.request("GET", f"/epochs/{epoch}/findings").content)
+
+    def write_letters(self, epoch: str, finding: bytes, key: bytes, letters: Mapping[bytes, bytes]) -> None:
+        """Put this silo's letters to a finding's other owners (`fedgestalt.flake.consent`) in place of its earlier ones.
+
+        Raises:
+            RefusedError: FindingUnknown, NotInEpoch, EpochUnknown, EpochEnded, Invalid.
+        """
+        content = {"key": key.hex(), "letters": {to.hex(): letter.hex() for to, letter in letters.items()}}
+        self._transport.request("PUT", f"/epochs/{epoch}/findings/{finding.hex()}/letters", json=content)
+
+    def read_letters(self, epoch: str, finding: bytes) -> Post:
+        """The keys of a finding's owners and their letters to this silo; none before it has written itself.
+
+        Raises:
+            RefusedError: FindingUnknown, NotInEpoch, EpochUnknown, EpochEnded.
+            UntrustedExchangeError: the answer is not one of this protocol.
+        """
+        path = f"/epochs/{epoch}/findings/{finding.hex()}/letters"
+        return parse_post(self._transport.request("GET", path).content)
 
     # Everybody's
 

@@ -56,6 +56,14 @@ CREATE TABLE IF NOT EXISTS findings (
     epoch TEXT NOT NULL, owner TEXT NOT NULL, place INTEGER NOT NULL, told TEXT NOT NULL,
     PRIMARY KEY (epoch, owner, place)
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS clusters (
+    epoch TEXT NOT NULL, owner TEXT NOT NULL, handle BLOB NOT NULL, cluster BLOB NOT NULL,
+    PRIMARY KEY (epoch, owner, handle)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS letters (
+    epoch TEXT NOT NULL, cluster BLOB NOT NULL, owner TEXT NOT NULL, key BLOB NOT NULL, letters BLOB NOT NULL,
+    turn INTEGER NOT NULL, PRIMARY KEY (epoch, cluster, owner)
+);
 """
 
 

@@ -6,7 +6,7 @@ import hashlib
 import hmac
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +15,7 @@ import numpy as np
 
 from fedgestalt.crypto.errors import SignatureError
 from fedgestalt.exchange.epochs.cases import Cases, cases_of, gallery_rows
+from fedgestalt.exchange.epochs.letters import Post
 from fedgestalt.exchange.epochs.parts import MAX_PART_BYTES
 from fedgestalt.exchange.epochs.store import EpochStore
 from fedgestalt.exchange.epochs.tombstone import Tombstone
@@ -207,10 +208,7 @@ class EpochService:
         found = self.store.undiagnosed(epoch, setup.width)
         rows = {owner: UndiagnosedRows(cases.rows, cases.handles) for owner, cases in found.items()}
         clusters = discover(rows, chance, key=self.store.discovery_secret(epoch))
-        owners = sorted({owner for cluster in clusters for owner in cluster.owners})
-        self.store.put_findings(
-            epoch, {owner: [c.for_owner(owner) for c in clusters if owner in c.owners] for owner in owners}
-        )
+        self.store.put_clusters(epoch, clusters)
         return len(clusters)
 
     def findings(self, epoch: str, silo: str, identity: bytes | None) -> list[dict[str, Any]]:
@@ -221,6 +219,32 @@ class EpochService:
         """
         self.member(epoch, silo, identity)
         return self.store.findings(epoch, silo)
+
+    def write_letters(
+        self,
+        epoch: str,
+        silo: str,
+        identity: bytes | None,
+        handle: bytes,
+        key: bytes,
+        letters: Mapping[bytes, bytes],
+    ) -> None:
+        """Keep a member's letters to the other owners of a finding (`fedgestalt.flake.consent`) in place of its earlier ones.
+
+        Raises:
+            RefusedError: EpochUnknown, NotInEpoch, FindingUnknown or Invalid.
+        """
+        self.member(epoch, silo, identity)
+        self.store.write_letters(epoch, silo, handle, key, letters)
+
+    def read_letters(self, epoch: str, silo: str, identity: bytes | None, handle: bytes) -> Post:
+        """The keys of a finding's owners and their letters to a member, noise where there are none.
+
+        Raises:
+            RefusedError: EpochUnknown, NotInEpoch or FindingUnknown.
+        """
+        self.member(epoch, silo, identity)
+        return self.store.read_letters(epoch, silo, handle)
 
     def _take(self, epoch: str, owner: str, parts: Sequence[Cases], *, strict: bool) -> Taken:
         with self._lock:

@@ -11,21 +11,21 @@ from pathlib import Path
 from typing import Any, Final
 
 from fedgestalt.exchange.epochs import cases as rows
-from fedgestalt.exchange.epochs import ledger
+from fedgestalt.exchange.epochs import ledger, letters
 from fedgestalt.exchange.epochs.cases import Cases
 from fedgestalt.exchange.epochs.database import EpochDatabase
 from fedgestalt.exchange.epochs.tombstone import Tombstone
 from fedgestalt.exchange.epochs.values import Budget, Cause, EpochRecord, RotationDue, Setup, Taken
 from fedgestalt.exchange.errors import Code, refused
 from fedgestalt.files import private_directory
-from fedgestalt.flake.finding import Finding
+from fedgestalt.flake.finding import Cluster
 
 MAX_WITHDRAWN: Final = 1 << 18
 """Withdrawn handles of one owner in one epoch: more than it may have rows by default."""
 
 
 _FORGOTTEN: Final = ("epochs", "members", "cases", "ingested", "asked", "rotation")
-_OF_AN_EPOCH: Final = (*_FORGOTTEN, "ledger", "tombstones", "discovery", "findings")
+_OF_AN_EPOCH: Final = (*_FORGOTTEN, "ledger", "tombstones", "discovery", "findings", "clusters", "letters")
 
 
 class EpochStore:
@@ -63,6 +63,7 @@ class EpochStore:
             )
             for silo in departed:
                 db.execute("DELETE FROM cases WHERE epoch = ? AND owner = ?", (epoch, silo))
+                db.execute("DELETE FROM letters WHERE epoch = ? AND owner = ?", (epoch, silo))
                 _due(db, epoch, Cause.DEPARTURE, silo, now)
             db.execute("DELETE FROM members WHERE epoch = ?", (epoch,))
             db.executemany(
@@ -226,6 +227,7 @@ class EpochStore:
             removed = rows.remove(db, epoch, owner, handles)
             # A cluster may have stood on a case that is gone; the hub looks for clusters anew.
             db.execute("DELETE FROM findings WHERE epoch = ?", (epoch,))
+            db.execute("DELETE FROM clusters WHERE epoch = ?", (epoch,))
             _due(db, epoch, Cause.WITHDRAWAL, owner, now)
         self._db.forget()
         return removed
@@ -260,23 +262,37 @@ class EpochStore:
             (secret,) = db.execute("SELECT secret FROM discovery WHERE epoch = ?", (epoch,)).fetchone()
         return bytes(secret)
 
-    def put_findings(self, epoch: str, findings: Mapping[str, Sequence[Finding]]) -> None:
-        """Replace what the owners are told of an epoch's clusters.
+    def put_clusters(self, epoch: str, clusters: Sequence[Cluster]) -> None:
+        """Replace an epoch's clusters and what their owners are told. Letters of a cluster that is there still stay.
 
         Raises:
             RefusedError: EpochUnknown, EpochEnded.
         """
         with self._db.write() as db:
             ledger.budget(db, epoch)  # the epoch is there still
-            db.execute("DELETE FROM findings WHERE epoch = ?", (epoch,))
-            db.executemany(
-                "INSERT INTO findings VALUES (?, ?, ?, ?)",
-                [
-                    (epoch, owner, place, json.dumps(finding.to_json()))
-                    for owner, told in findings.items()
-                    for place, finding in enumerate(told)
-                ],
-            )
+            for name in ("findings", "clusters"):
+                db.execute(f"DELETE FROM {name} WHERE epoch = ?", (epoch,))
+            for place, cluster in enumerate(clusters):
+                for owner in cluster.owners:
+                    finding = cluster.for_owner(owner)
+                    told = json.dumps(finding.to_json())
+                    db.execute("INSERT INTO findings VALUES (?, ?, ?, ?)", (epoch, owner, place, told))
+                    named = (epoch, owner, finding.handle, letters.name_of(cluster))
+                    db.execute("INSERT INTO clusters VALUES (?, ?, ?, ?)", named)
+            letters.forget_others(db, epoch)
+
+    def write_letters(
+        self, epoch: str, owner: str, handle: bytes, key: bytes, sent: Mapping[bytes, bytes]
+    ) -> None:
+        """Replace an owner's key and letters in a finding; see :func:`letters.put`."""
+        with self._db.write() as db:
+            letters.put(db, epoch, owner, handle, key, sent)
+
+    def read_letters(self, epoch: str, owner: str, handle: bytes) -> letters.Post:
+        """What an owner gets in a finding; see :func:`letters.get`."""
+        secret = self.discovery_secret(epoch)
+        with self._db.read() as db:
+            return letters.get(db, epoch, owner, handle, secret)
 
     def findings(self, epoch: str, owner: str) -> list[dict[str, Any]]:
         """What one owner is told, strongest first, as JSON values."""

@@ -35,6 +35,7 @@ from fedgestalt.exchange.tokens import Role
 from fedgestalt.flake.errors import FlakeError
 
 MAX_JSON_BYTES: Final = 64 * 1024
+MAX_LETTERS_BYTES: Final = 256 * 1024
 MAX_BUDGET: Final = 1 << 40
 MAX_MEMBERS: Final = 128
 
@@ -236,6 +237,40 @@ async def get_findings(epoch: str, service: Service, caller: Authenticated) -> R
     identity = await run_in_threadpool(_identity, service, epoch, caller)
     told = await run_in_threadpool(service.findings, epoch, caller.name, identity)
     return JSONResponse({"findings": told}, headers={"Cache-Control": "no-store"})
+
+
+@router.put("/epochs/{epoch}/findings/{handle}/letters")
+async def write_letters(
+    epoch: str, handle: str, request: Request, service: Service, caller: Authenticated
+) -> Response:
+    """A member's key and letters to a finding's other owners: ``{"key": hex, "letters": {hex: hex}}``, all of one length."""
+    _check(caller, epoch, Role.SILO)
+    content = await read_json_object(request, MAX_LETTERS_BYTES)
+    try:
+        key, name = bytes.fromhex(content["key"]), bytes.fromhex(handle)
+        letters = {bytes.fromhex(to): bytes.fromhex(letter) for to, letter in content["letters"].items()}
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise refused(Code.INVALID, "expected a handle, a key and letters by key, all in hex") from error
+    identity = await run_in_threadpool(_identity, service, epoch, caller)
+    await run_in_threadpool(service.write_letters, epoch, caller.name, identity, name, key, letters)
+    return Response(status_code=204)
+
+
+@router.get("/epochs/{epoch}/findings/{handle}/letters")
+async def read_letters(epoch: str, handle: str, service: Service, caller: Authenticated) -> Response:
+    """The keys of a finding's owners, and what each of them wrote to the caller, which only the caller can read."""
+    _check(caller, epoch, Role.SILO)
+    try:
+        name = bytes.fromhex(handle)
+    except ValueError as error:
+        raise refused(Code.INVALID, "expected a handle in hex") from error
+    identity = await run_in_threadpool(_identity, service, epoch, caller)
+    post = await run_in_threadpool(service.read_letters, epoch, caller.name, identity, name)
+    content = {
+        "keys": [key.hex() for key in post.keys],
+        "letters": {key.hex(): letter.hex() for key, letter in post.letters.items()},
+    }
+    return JSONResponse(content, headers={"Cache-Control": "no-store"})
 
 
 @router.post("/epochs/{epoch}/tombstones")
