@@ -20,6 +20,7 @@ from fedgestalt.exchange.epochs.store import EpochStore
 from fedgestalt.exchange.registry import RegisteredSilo, write_registry
 from fedgestalt.exchange.server.app import ServerSettings, create_app
 from fedgestalt.exchange.server.serve import ExchangeServer, listen
+from fedgestalt.exchange.server.state import ServerState
 from fedgestalt.exchange.storage import EmbeddedStorage, Limits
 from fedgestalt.exchange.tls import TlsFiles, make_tls
 from fedgestalt.exchange.tokens import Credential, KeyCredential, Role
@@ -77,6 +78,7 @@ class Federation:
         storage = EmbeddedStorage(self.board, self.limits)
         epochs = EpochStore(self.root / "epochs")
         app = create_app(ServerSettings(hub_key=self.hub, silos=self.registry), storage, epochs)
+        self.state: ServerState = app.state.shared
         listening = threading.Event()
 
         def ready(port: int) -> None:

@@ -131,3 +131,17 @@ def test_a_malformed_batch_is_refused(federation: Federation) -> None:
     ):
         assert code_of(lambda body=body: put("PUT", f"/rounds/{ROUND}/tasks", json=body)) is code  # type: ignore[misc]
     assert hub.round_tasks(ROUND) == []
+
+
+def test_what_the_exchange_remembers_of_a_round_goes_with_its_tasks_and_is_read_again_if_asked(
+    enrolled: Federation,
+) -> None:
+    hub, west = enrolled.client("hub"), enrolled.client("west")
+    hub.put_tasks(ROUND, batch())
+    west.post(enrolled.endorse("west"))
+    assert enrolled.state.rosters
+    assert enrolled.state.delegated
+    hub.delete_round_tasks(ROUND)
+    assert not enrolled.state.rosters
+    assert not enrolled.state.delegated
+    assert west.post(enrolled.endorse("west")).seq == 5, "its messages are believed as before"

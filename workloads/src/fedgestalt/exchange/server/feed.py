@@ -83,6 +83,7 @@ async def delete_round_tasks(round_uid: str, state: State, caller: Authenticated
     require_role(caller, Role.HUB)
     check_round(caller, round_uid)
     changed = await run_in_threadpool(state.storage.delete_round_tasks, round_uid)
+    state.forget(round_uid)
     state.waiting.notify(*map(task_topic, changed))
     return Response(status_code=204)
 

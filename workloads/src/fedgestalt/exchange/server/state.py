@@ -60,6 +60,12 @@ class ServerState:
     def __post_init__(self) -> None:
         self.tokens = TokenVerifier(self.hub_public)
 
+    def forget(self, round_uid: str) -> None:
+        """Free what is remembered of a round to save reading it again; whoever asks once more reads it from the board."""
+        self.rosters.pop(round_uid, None)
+        for key in [key for key in list(self.delegated) if key[0] == round_uid]:
+            self.delegated.pop(key, None)
+
     @property
     def hub_public(self) -> bytes:
         """The hub's public key, 32 bytes."""
