@@ -35,6 +35,7 @@ from fedgestalt.silo.round import RoundWork
 from fedgestalt.silo.sources import ExchangeTasks, FolderTasks, TaskSource
 from fedgestalt.silo.vault import EpochVault
 from fedgestalt.silo.withdrawal import WithdrawalError, settle
+from fedgestalt.silo.workplace import forget_finished
 from fedgestalt_operator.plan.handover import RELEASES
 
 log = logging.getLogger(__name__)
@@ -102,6 +103,8 @@ class Agent:
             checks = ReleaseChecks(self._site.releases, self._site.hub_key)
             where = (checks, self._site.handover / RELEASES, self._stopping)
             threading.Thread(target=keep_checked, args=where, name="releases", daemon=True).start()
+        for uid in forget_finished(self._site):
+            self._permission.over(uid)
         self._interruption.run(self._serve)
         for work in self._rounds.values():
             work.stop()

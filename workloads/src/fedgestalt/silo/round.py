@@ -61,7 +61,7 @@ class RoundWork:
         self._left = remembered(self._place.store)
         if self._left is not None:
             self.finished, self.dormant = True, False  # its tasks go on to say why
-        if self.finished:  # a kill may have come in between
+        if self.finished:
             self._place.forget()
             permission.over(round_uid)
 

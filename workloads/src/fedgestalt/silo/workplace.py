@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Final, Self
 
 from fedgestalt.crypto.keys import Identity
 from fedgestalt.files import private_directory, write_atomic
@@ -14,6 +14,8 @@ from fedgestalt.silo.outbox import Board, Outbox
 from fedgestalt.silo.spool import Spool
 from fedgestalt.silo.store import DiskStore
 from fedgestalt.silo.vault import EpochVault
+
+FINISHED: Final = "finished"
 
 
 @dataclass(frozen=True)
@@ -42,15 +44,15 @@ class Workplace:
     @property
     def finished(self) -> bool:
         """Whether the round is over here: its secrets are deleted, so it is never taken up again, whatever is asked."""
-        return (self.directory / "finished").exists()
+        return (self.directory / FINISHED).exists()
 
     def finish(self) -> None:
         """Write down that the round is over."""
-        write_atomic(self.directory / "finished", b"")
+        write_atomic(self.directory / FINISHED, b"")
 
     def forget(self) -> None:
         """Delete the round's secrets, also those of attempts that came to nothing."""
-        self.store.delete(f"secagg/{self.uid}/")
+        _forget(self.store, self.uid)
 
     def first_seen(self, key: str, value: int) -> int:
         """A number that is written down once, so that a restarted agent derives the same statements from it."""
@@ -59,3 +61,22 @@ class Workplace:
             self.store.put(key, str(value).encode())
             return value
         return int(known)
+
+
+def forget_finished(site: SiteConfig) -> list[str]:
+    """Delete the secrets of rounds that are over: a kill may have come in between, and no task may ever name them again.
+
+    Returns:
+        The rounds' uids.
+    """
+    uids = [path.stem for path in sorted(site.state.glob("*.sqlite"))]
+    over = [uid for uid in uids if (site.work / uid[:8] / FINISHED).exists()]
+    for uid in over:
+        store = DiskStore(site.state / f"{uid}.sqlite")
+        _forget(store, uid)
+        store.close()
+    return over
+
+
+def _forget(store: DiskStore, uid: str) -> None:
+    store.delete(f"secagg/{uid}/")
