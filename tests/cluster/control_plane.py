@@ -20,12 +20,14 @@ from .api_server import ApiServer
 from .pki import Authority, write_key
 from .processes import NotStartedError, Process, free_port
 
-# Those that Jobs, owner references, namespaces and service accounts need; the others want nodes or volumes.
+# Those that Jobs, Deployments, owner references, namespaces and service accounts need; the others want nodes or volumes.
 _CONTROLLERS: Final = (
     "clusterrole-aggregation-controller",
+    "deployment-controller",
     "garbage-collector-controller",
     "job-controller",
     "namespace-controller",
+    "replicaset-controller",
     "resourcequota-controller",
     "root-ca-certificate-publisher-controller",
     "serviceaccount-controller",
