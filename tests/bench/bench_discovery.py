@@ -27,6 +27,7 @@ from pathlib import Path
 
 import numpy as np
 
+from fedgestalt.evaluation.discovery import Case, Judgement
 from fedgestalt.flake import Frame, GalleryRows, UndiagnosedRows, rotate
 from fedgestalt.flake.chance import Chance, centred, cosines
 from fedgestalt.flake.discovery import discover
@@ -141,20 +142,9 @@ def hdbscan(alike, smallest=3, neighbours=2, leaves=False):
 
 def judged(groups, syndromes, owners, held):
     """(held-out syndromes found, clusters told, true ones, false ones) of groups that reach over three owners."""
-    found, told, true, false = set(), 0, 0, 0
-    for group in groups:
-        if len(set(owners[group])) < 3:
-            continue
-        told += 1
-        names, counts = np.unique(syndromes[group], return_counts=True)
-        major = names[counts.argmax()]
-        of_major = len(set(owners[group][syndromes[group] == major]))
-        if counts.max() < len(group) / 2 or of_major < 2:
-            false += 1
-        elif of_major >= 3:
-            true += 1
-            found |= {major} & held
-    return np.array([len(found), told, true, false])
+    clusters = [[Case(str(owners[i]), str(syndromes[i])) for i in group] for group in groups]
+    found = Judgement.of(clusters, held, ())
+    return np.array([found.found, found.told, found.true, found.false])
 
 
 def draw(rng, syndromes, patients, owners, roles, held_out, per_syndrome):

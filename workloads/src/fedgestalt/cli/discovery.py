@@ -134,6 +134,45 @@ def refresh_command(site_file: Path) -> None:
     click.echo(f"Letters of {done} finding(s) read and written.")
 
 
+@command.command("measure", epilog="Exit codes: 0 done; 1 it failed and said why; 2 wrong usage.")
+@click.option(
+    "--workdir",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    required=True,
+    help="The work directory of `fedgestalt run`.",
+)
+@click.option(
+    "--cohorts",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    required=True,
+    help="The folder of `fedgestalt synth --undiagnosed`.",
+)
+@click.option(
+    "--release", "reference", required=True, help="A release of the hub: digest, its beginning, or name."
+)
+def measure_command(workdir: Path, cohorts: Path, reference: str) -> None:
+    """Hold the clusters that the hub told against what the synthetic patients truly have.
+
+    Prints how many clusters are false: whose most frequent syndrome makes up less than half, or comes from one hospital.
+    """
+    from fedgestalt.data import CohortError
+    from fedgestalt.exchange.errors import ExchangeError
+    from fedgestalt.lineage import ReleaseStore, StoreError
+    from fedgestalt.local.judged import NotToldError, judge
+    from fedgestalt.local.setup import Layout
+
+    try:
+        release = ReleaseStore(Layout(workdir.resolve()).hub / "releases").resolve(reference)
+        found = judge(workdir, cohorts, release)
+    except (CohortError, ExchangeError, StoreError, NotToldError) as error:
+        raise click.ClickException(str(error)) from error
+    rate = found.false_rate
+    click.echo(f"clusters told: {found.told}, true {found.true}, false {found.false}")
+    click.echo(f"held-out syndromes found: {found.found} of {found.reachable} that three hospitals have")
+    click.echo("false-cluster rate: " + ("no cluster was told" if rate is None else f"{100 * rate:.1f} %"))
+    click.echo("Synthetic faces: this says nothing about real patients.", err=True)
+
+
 @contextmanager
 def _opened(
     site_file: Path, reference: str

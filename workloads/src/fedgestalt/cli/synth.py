@@ -36,16 +36,32 @@ from fedgestalt.data.tiers import TIERS
     show_default=True,
     help="How much hospitals differ in ancestry, age and camera; 0 for not at all.",
 )
+@click.option(
+    "--undiagnosed",
+    type=click.FloatRange(0, 0.9),
+    default=0.0,
+    show_default=True,
+    help="Of the rare syndromes, so many have no name yet; their patients, and one of each other rare syndrome, are undiagnosed.",
+)
 @click.option("--workers", type=click.IntRange(1), default=2, show_default=True, help="Rendering processes.")
 @click.option(
     "--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder to fill."
 )
 def command(
-    tier: str, silos: int, newcomers: int, split: str, seed: int, shift: float, workers: int, out: Path
+    tier: str,
+    silos: int,
+    newcomers: int,
+    split: str,
+    seed: int,
+    shift: float,
+    undiagnosed: float,
+    workers: int,
+    out: Path,
 ) -> None:
     """Render a synthetic cohort, split over hospitals: OUT/<silo>/manifest.csv, cohort.json, photos/.
 
-    Writes OUT/round.yaml too, the round that `fedgestalt run` takes. The faces are invented and say nothing about clinical
+    Writes OUT/round.yaml too, the round that `fedgestalt run` takes; with --undiagnosed, what those patients truly have into
+    OUT/undiagnosed.json, which is no hospital's. The faces are invented and say nothing about clinical
     accuracy. An interrupted call goes on where it stopped. Exit codes: 0 done; 1 it failed and said why; 2 wrong usage.
     """
     from rich.progress import Progress
@@ -64,6 +80,7 @@ def command(
                 split=split,
                 seed=seed,
                 shift=shift,
+                undiagnosed=undiagnosed,
                 workers=workers,
                 progress=lambda done, total: bar.update(task, completed=done, total=total),
             )

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from fedgestalt.files import write_atomic
 
-from .cohort import Cohort, Photo
+from .cohort import Cohort, Photo, Role
 from .errors import CohortError
 from .linking import link_or_copy
 from .manifest import load_cohort, write_cohort
@@ -17,6 +17,7 @@ from .partition import Patient, Split, deal, silo_names
 from .synthdysm.photos import PhotoJob, write_photos
 from .synthdysm.population import NEUTRAL, shifted
 from .tiers import plan_patients, syndromes
+from .undiagnosed import choose, write_truth
 
 MILD_SHIFT: Final = 0.5
 COHORT_GAIN: Final = 1.8
@@ -33,6 +34,7 @@ def make_federation(
     split: str,
     seed: int,
     shift: float = MILD_SHIFT,
+    undiagnosed: float = 0.0,
     workers: int = 2,
     progress: Progress | None = None,
 ) -> list[Cohort]:
@@ -47,6 +49,8 @@ def make_federation(
         split: see `partition.Split.parse`.
         seed: fixes every byte.
         shift: strength of the silos' differences in ancestry, age and camera; 0 for none.
+        undiagnosed: of the rare syndromes, so many are held out, see `undiagnosed.choose`; the truth stands in
+            ``out/undiagnosed.json``.
         workers: processes.
         progress: called with (photos done, photos in all).
 
@@ -58,16 +62,22 @@ def make_federation(
     planned = plan_patients(tier, seed)
     homes = deal([patient.to_deal() for patient in planned], silos, scheme, seed)
     settings = {"tier": tier, "silos": silos, "split": str(scheme), "seed": seed, "shift": shift}
+    nameless = choose(planned, undiagnosed, seed)
+    if nameless.names:  # cohorts without are named as ever
+        settings["undiagnosed"] = undiagnosed
     _claim(out, settings)
     populations = [NEUTRAL if shift == 0 else shifted(i, seed, shift) for i in range(silos)]
     jobs: list[PhotoJob] = []
     photos: dict[str, list[Photo]] = {name: [] for name in names}
     for patient in planned:
         home = homes[patient.name]
+        hidden = nameless.names.get(patient.name)
         for number in range(patient.photos):
-            image = Path("photos") / f"{patient.name}-{number}.jpg"
+            image = Path("photos") / f"{hidden or patient.name}-{number}.jpg"
             photos[names[home]].append(
                 Photo(image, patient.name, patient.syndrome.name, patient.role, patient.test_splits)
+                if hidden is None
+                else Photo(image, hidden, None, Role.UNDIAGNOSED)
             )
             profile = tuple(patient.syndrome.profile.terms.items())
             jobs.append(
@@ -96,6 +106,8 @@ def make_federation(
     ]
     for cohort in cohorts:
         write_cohort(cohort)
+    if nameless.names:
+        write_truth(out, nameless, planned)
     _write_vocabulary(out, cohorts)
     return cohorts
 

@@ -294,6 +294,20 @@ class EpochStore:
         with self._db.read() as db:
             return letters.get(db, epoch, owner, handle, secret)
 
+    def clusters(self, epoch: str) -> list[list[tuple[str, bytes]]]:
+        """The clusters of an epoch as (owner, photo handle), strongest first: for whoever may see all owners at once."""
+        with self._db.read() as db:
+            told = db.execute(
+                "SELECT cluster, owner, told FROM clusters JOIN findings USING (epoch, owner) "
+                "WHERE epoch = ? AND json_extract(told, '$.handle') = lower(hex(handle)) ORDER BY place, owner",
+                (epoch,),
+            ).fetchall()
+        found: dict[bytes, list[tuple[str, bytes]]] = {}
+        for cluster, owner, text in told:
+            mine = map(bytes.fromhex, json.loads(text)["mine"])
+            found.setdefault(cluster, []).extend((owner, handle) for handle in mine)
+        return list(found.values())
+
     def findings(self, epoch: str, owner: str) -> list[dict[str, Any]]:
         """What one owner is told, strongest first, as JSON values."""
         with self._db.read() as db:
