@@ -117,7 +117,11 @@ def test_gates_let_through_what_reaches_them_and_nothing_else(top5, served, phot
 @pytest.mark.parametrize(
     ("kind", "types", "of_conditions"),
     [
-        ("Release", conditions.ReleaseCondition, [reasons.PublishedReason, reasons.RotationReason]),
+        (
+            "Release",
+            conditions.ReleaseCondition,
+            [reasons.PublishedReason, reasons.RotationReason, reasons.VerifiedReason],
+        ),
         ("ParticipationGrant", conditions.GrantCondition, [reasons.UsableReason]),
         (
             "InferenceEndpoint",
