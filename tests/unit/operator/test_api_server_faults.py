@@ -312,7 +312,7 @@ def test_threads_share_connections(server, cluster):
         (lambda c: c.delete("Silo", "f", ""), "without a name"),
         (lambda c: c.list("Silo", ""), "give the namespace"),
         (lambda c: c.get("Namespace", "f", "x"), "lives in no namespace"),
-        (lambda c: c.get("Deployment", "f", "x"), "Deployment is no kind"),
+        (lambda c: c.get("StatefulSet", "f", "x"), "StatefulSet is no kind"),
         (lambda c: c.create(SILO | {"apiVersion": "fedgestalt.org/v1"}), "serves fedgestalt.org/v1alpha1"),
     ],
 )
