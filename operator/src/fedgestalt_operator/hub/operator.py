@@ -72,6 +72,7 @@ class HubOperator:
         metrics: Metrics,
         health: Health,
         on_gone: Callable[[str], None] = lambda _: None,
+        ours: Callable[[str], bool] = lambda _: True,
         workers: int = 12,
         resync: float = 300.0,
     ) -> None:
@@ -80,13 +81,14 @@ class HubOperator:
             namespace: the one that it serves.
             load: reads where the API server is and who we are, for the watches.
             on_gone: told the uid of a round that was deleted.
+            ours: whether we have worked on the round with a uid: what we never saw is not ours to end.
             workers: threads that reconcile.
             resync: seconds between two looks at every round: a net under watches and feed, which carry the news.
         """
         self._namespace, self._every = namespace, resync
         self._cluster, self._load, self._exchange = cluster, load, exchange
         self._rounds, self._silos, self._releases = rounds, silos, releases
-        self._metrics, self._health, self._on_gone = metrics, health, on_gone
+        self._metrics, self._health, self._on_gone, self._ours = metrics, health, on_gone, ours
         self._index, self._queue = RoundIndex(), WorkQueue()
         self._workers = Workers(self._queue, self._work, threads=workers, on_done=self._done)
         self._feed = Feed(exchange, self._round_changed, self._everything_changed, self._exchange_reached)
@@ -254,7 +256,7 @@ class HubOperator:
         except (ExchangeUnavailable, ClusterError) as error:
             log.warning("rounds that were deleted: %s", error)
             return False
-        for uid in sorted(gone):
+        for uid in sorted(filter(self._ours, gone)):
             key = self._index.orphan(self._namespace, uid)
             if key is not None:
                 self._queue.add(key)

@@ -40,6 +40,7 @@ from .reconcile import RoundReconciler
 from .registrar import ExchangeRegistrar
 from .registry import SiloReconciler
 from .releases_status import ReleaseReconciler
+from .state import claim
 
 log = logging.getLogger(__name__)
 
@@ -88,11 +89,14 @@ def hub_operator(settings: HubSettings, cluster: ApiServerCluster) -> Iterator[H
     Raises:
         ProbeError: the probes' address is taken.
         CryptoError: the hub's key cannot be read.
+        StateTaken: the state folder is another namespace's.
     """
+    claim(settings.state, settings.namespace)
     key = Identity.load(settings.hub_key)
     credential = KeyCredential(key, Role.HUB, HUB, key.public)
     health, metrics = Health(resync_every=TICK, stale_after=PUBLISH_SECONDS + 60.0), Metrics()
     health.met(Need.CRDS_CHECKED)  # the caller did, or would not be here
+    chain = FileChainState(settings.state / "chain")
     with contextlib.ExitStack() as stack:
         stack.enter_context(ProbeServer(health, metrics, host=settings.probes[0], port=settings.probes[1]))
         client = stack.enter_context(
@@ -102,7 +106,7 @@ def hub_operator(settings: HubSettings, cluster: ApiServerCluster) -> Iterator[H
                 credential,
                 name=HUB,
                 hub_key=key.public,
-                state=FileChainState(settings.state / "chain"),
+                state=chain,
                 deadline=CALL_SECONDS,
             )
         )
@@ -183,6 +187,7 @@ def hub_operator(settings: HubSettings, cluster: ApiServerCluster) -> Iterator[H
             metrics=metrics,
             health=health,
             on_gone=forget,
+            ours=lambda uid: chain.position(uid).seq > 0,
             workers=settings.workers,
             resync=settings.resync,
         )
