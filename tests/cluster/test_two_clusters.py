@@ -130,6 +130,17 @@ class Hospitals:
             time.sleep(0.2)
         return found
 
+    def wait_for_checked(self, seconds: float = 60) -> dict[str, Any]:
+        """The status of west's Release once it says what the agent found of it on west's disk."""
+        end = time.monotonic() + seconds
+        while True:
+            status: dict[str, Any] = self.list("releases")[0].get("status", {})
+            if any(c["reason"] != "ReleaseMissing" for c in status.get("conditions", ())):
+                return status
+            if time.monotonic() > end:
+                raise TimeoutError(f"the Release at the site says {status}")
+            time.sleep(0.2)
+
     def stop(self) -> None:
         for process in self.processes.values():
             process.stop()
@@ -203,6 +214,11 @@ def test_the_hospitals_own_cluster_shows_its_tasks_and_its_grants_use(played: Pl
     assert tasks["Enrol"] == tasks["Train"] == "Succeeded"
     (release,) = played.hospitals.wait_for_releases()
     assert release["spec"] == played.hub.list("releases")[0]["spec"]
+    status = played.hospitals.wait_for_checked()
+    assert status["summary"] == {"signed": "4/4"}
+    assert (
+        status["conditions"][0]["reason"] == "BundleMismatch"
+    )  # the numeric trainer's bundle is no extractor
     (grant,) = played.hospitals.list("participationgrants")
     assert grant["status"]["used"] == 1
     assert grant["status"]["conditions"][0]["reason"] == "Granted"
