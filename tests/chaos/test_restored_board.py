@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from .harness import SILOS, Federation, Setting
-from .sent import assert_no_mask_reused
+from .sent import assert_no_mask_reused, masked_blobs
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
 SETTING = Setting(rounds=3, straggler=15, start=30)
 
@@ -92,17 +92,24 @@ def test_a_hub_that_remembers_refuses_a_restored_board(tmp_path: Path) -> None:
     assert_no_mask_reused(ended.record, dict.fromkeys(SILOS, 1))
 
 
-def test_silos_refuse_the_board_of_a_hub_that_forgot(tmp_path: Path) -> None:
+def test_a_board_that_was_set_back_is_refused_and_the_round_begins_afresh(tmp_path: Path) -> None:
+    """Every silo saw more than the restored hub remembers: all of that enrolment is burnt, and the next one succeeds."""
     federation = Federation(tmp_path, setting=SETTING)
     restore = Restore(federation, with_driver=True)
-    ended = federation.finish(200.0, restore)
+    ended = federation.finish(280.0, restore)
     assert restore.done
     for name in SILOS:
         log = (tmp_path / "federation" / "logs" / f"{name}.log").read_text()
         assert "The exchange was set back" in log, log[-2000:]
-    assert ended.phase == "Failed", ended.log()
+        assert "beginning afresh" in log
+    assert ended.phase == "Succeeded", ended.log()
     assert ended.outcome is not None
-    (condition,) = (c for c in ended.outcome["status"]["conditions"] if c["type"] == "Succeeded")
-    assert condition["reason"] == "QuorumLost", condition
-    assert all(f"{name} (BoardRewound)" in condition["message"] for name in SILOS), condition
+    manifest = ended.outcome["manifest"]
+    assert manifest["enrolment"] > 1
+    assert sorted(manifest["roster"]) == sorted(SILOS)
+    rounds = manifest["members"][0]["rounds"]
+    assert [r["t"] for r in rounds] == [1, 2, 3], "from the first communication round on"
+    assert not any(r.get("skipped") for r in rounds)
     assert_no_mask_reused(ended.record, dict.fromkeys(SILOS, 1))
+    enrolments = {blob.slot.enrolment for blob in masked_blobs(ended.record)}
+    assert len(enrolments) > 1, "both enrolments sent masked vectors"

@@ -12,6 +12,7 @@ from .kinds import ENCODING, EVALUATION, MATCHING, RELEASING, Kind
 from .matching import step_encoding, step_matching
 from .quorum_lost import quorum_lost
 from .releases import step_releasing, step_scores
+from .rewound import step_rewound
 from .roster import step_acceptance
 from .training import step_training
 from .tries import current_try
@@ -48,6 +49,8 @@ def step(ctx: Context, out: Draft, at: Phase) -> None:
         case Phase.ENROLLING:
             step_enrolment(ctx, out)
         case Phase.TRAINING:
+            if step_rewound(ctx, out):
+                return
             step_training(ctx, out)
         case Phase.ENCODING:
             step_encoding(ctx, out)

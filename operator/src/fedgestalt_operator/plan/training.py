@@ -65,7 +65,13 @@ def drop_blobs(ctx: Context, out: Draft, *, everything: bool) -> None:
 
     A survivor that has not confirmed keeps them until the next t is over. `everything`: the round has ended.
     """
-    unwanted: set[str] = set()
+    # Of an enrolment that stood and was voided, nobody needs anything.
+    voided = [e for e in range(FIRST, ctx.enrolment) if ctx.board.hub(Kind.ENROLLED, (e, "", 0, 0))]
+    unwanted = {
+        hex_of(entry.body["digest"])
+        for entry in (ctx.observed.entries if voided else ())
+        if entry.kind == Kind.MASKED and entry.enrolment in voided
+    }
     for at, needed in _tries(ctx):
         if everything or not needed:
             entries = ctx.board.silos(Kind.MASKED, at).values()

@@ -64,6 +64,7 @@ class Agent:
             silo=site.name,
         )
         self._rounds: dict[str, RoundWork] = {}
+        self._clients: dict[str, BoardClient] = {}
         self._followed: set[str] = set()
         self._tasks: dict[str, SiloTaskDocument] = {}
         self._refused: dict[str, tuple[TaskRefusal, float]] = {}
@@ -139,14 +140,13 @@ class Agent:
             self._tasks[document.name] = document
             uid = document.spec["roundUID"]
             if uid not in self._rounds:
+                self._clients[uid] = self._connect(uid[:8])
                 self._rounds[uid] = RoundWork(
-                    self._site, self._identity, uid, self._connect(uid[:8]), self._vault, self._permission
+                    self._site, self._identity, uid, self._clients[uid], self._vault, self._permission
                 )
             if uid not in self._followed and not self._rounds[uid].finished:
                 self._followed.add(uid)
-                threading.Thread(
-                    target=self._follow_board, args=(uid,), name=f"board {uid[:8]}", daemon=True
-                ).start()
+                self._follow(uid)
             self._offer(document)
         elif kind == "entry":
             uid, entry = item
@@ -155,6 +155,15 @@ class Agent:
             uid, detail = item
             log.error("%s", detail)
             self._rounds[uid].rewound(detail)
+            if not self._rounds[uid].finished:
+                # Only now: whatever was seen of the board before, nothing of it will be answered any more.
+                self._clients[uid].forget(uid)
+                FileChainState(self._site.state / "chain" / f"board-{uid[:8]}").forget(uid)
+                self._follow(uid)
+
+    def _follow(self, uid: str) -> None:
+        name = f"board {uid[:8]}"
+        threading.Thread(target=self._follow_board, args=(uid,), name=name, daemon=True).start()
 
     def _offer_tasks(self) -> None:
         for document in list(self._tasks.values()):
@@ -189,7 +198,7 @@ class Agent:
             if name in self._refused:
                 status: Mapping[str, Any] = self._refused[name][0].status()
             else:
-                status = work.task_status(document.spec["kind"])
+                status = work.task_status(document.spec["kind"], document.spec["attempt"])
             if self._reported.get(name) != status:
                 try:
                     self._source.report(name, status)
@@ -240,6 +249,7 @@ class Agent:
                 changed = view.refresh(POLL_SECONDS)
             except BoardRewoundError as error:
                 # Never mended by waiting: someone set the board back, perhaps to make this silo repeat itself.
+                self._stopping.wait(RETRY_SECONDS)
                 self._events.put(("rewound", (uid, str(error))))
                 return
             except ExchangeError as error:

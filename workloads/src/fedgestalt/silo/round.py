@@ -8,8 +8,10 @@ from typing import Any, Final
 
 from fedgestalt.crypto.errors import SignatureError
 from fedgestalt.crypto.keys import Identity
+from fedgestalt.exchange.errors import ExchangeError
 from fedgestalt.secagg.messages import FaultReason, Kind, Message, verify
 from fedgestalt.silo.admission import Admission, decline
+from fedgestalt.silo.afresh import begin, burn, burnt, unfinished
 from fedgestalt.silo.assembly import assemble
 from fedgestalt.silo.config import SiteConfig
 from fedgestalt.silo.fetching import BundleFetch
@@ -48,7 +50,9 @@ class RoundWork:
         """Everything on the board, believed or not: what a new attempt is replayed from."""
         self._believed: list[Message] = []
         """The computation and the messages of this attempt whose signatures hold."""
-        self._attempt = 0
+        if unfinished(self._place.store):  # a kill may have come in between
+            self._place = self._emptied()
+        self._attempt = self._burnt = burnt(self._place.store)
         self._rewound = False
         self._computation: Mapping[str, Any] | None = None
         self._part: RoundPart | None = None
@@ -96,9 +100,10 @@ class RoundWork:
             self._attempt -= 1  # may be asked again: a lost release may come back
             raise
         self._believed = [first]
+        begin(self._place.store, self._attempt)
         part.enrol(self._attempt)
         for message in list(self._log):
-            if message.slot.enrolment == self._attempt:
+            if self._part is part and message.slot.enrolment == self._attempt:
                 self._deliver(part, message)
 
     def _assemble(self, first: Message) -> RoundPart:
@@ -165,6 +170,7 @@ class RoundWork:
                     self._place.outbox.send_blob(self.uid, digest)
 
     def _deliver(self, part: RoundPart, message: Message) -> None:
+        stood = part.session.enrolled
         part.on_message(message)
         try:
             part.session.verify(message)
@@ -174,6 +180,9 @@ class RoundWork:
         self._believed.append(message)
         kind, results = message.slot.kind, self._results
         assert results is not None
+        if stood and kind == Kind.VOID:
+            self._begin_afresh(f"the enrolment is void: {message.body['reason']}")
+            return
         if kind in (Kind.RELEASED, Kind.FAILED):
             if kind == Kind.RELEASED and part.session.enrolled:
                 results.keep(self._believed)
@@ -196,13 +205,39 @@ class RoundWork:
         return next(own, None)
 
     def rewound(self, detail: str) -> None:
-        """The board was set back: this silo takes no further part in the enrolment.
+        """The board was set back: this silo takes no further part in any enrolment that it was in, and reads it anew.
 
         An agent that was started anew has nothing yet to sign a fault with; its tasks' status says it in any case.
         """
+        if self.finished:
+            return
         self._rewound = True
         if self._part is not None:
-            self._part.fault(FaultReason.BOARD_REWOUND, detail)
+            try:
+                self._part.fault(FaultReason.BOARD_REWOUND, detail)
+            except ExchangeError as error:  # the board may not know this silo's enrolment any more
+                log.warning("the fault could not be posted: %s", error)
+        self._begin_afresh(detail)
+        self._log.clear()
+
+    def _begin_afresh(self, why: str) -> None:
+        """End all work of this enrolment and forget what it made; the next one begins with nothing."""
+        log.warning("round %s: beginning afresh: %s", self.uid[:8], why)
+        if self._workloads is not None:
+            self._workloads.stop()
+        if self._part is not None:
+            self._part.end(why)
+        self._place = self._emptied()
+        self._attempt = self._burnt = max(burnt(self._place.store), self._attempt)
+        self._part = self._results = self._workloads = self._admission = self._fetch = None
+        self._believed.clear()
+        self._leave = Leave(self.uid, self._site.name, self._permission)
+
+    def _emptied(self) -> Workplace:
+        place = self._place
+        burn(place)
+        place.store.close()
+        return Workplace.open(self.uid, self._site, place.identity, place.board, place.vault)
 
     # ------------------------------------------------------------------ trainer and encoder
 
@@ -224,11 +259,11 @@ class RoundWork:
         if self._workloads is not None and not self.finished:
             self._workloads.poll()
 
-    def task_status(self, kind: str) -> dict[str, Any]:
-        """What the hub may know of a task of this round."""
+    def task_status(self, kind: str, attempt: int | None = None) -> dict[str, Any]:
+        """What the hub may know of a task of this round; None for the attempt: the current one."""
         if self._left is not None:
             return dict(self._left[1].get(kind) or self._left[1][TASK_KINDS[-1]])
-        if self._rewound:
+        if self._rewound and (attempt or self._attempt) <= self._burnt:
             return TaskRefusal(FaultReason.BOARD_REWOUND, _REWOUND).status()
         if kind == "Enrol":
             enrolled = self._part is not None and self._part.session.enrolled
