@@ -67,7 +67,7 @@ def test_a_silo_that_took_part_in_nothing_has_nothing_to_burn(place: Place) -> N
 
 
 def test_a_board_that_was_set_back_ends_all_work_and_is_never_answered_in_that_enrolment(
-    site: SiteConfig,  # noqa: F811
+    site: SiteConfig,
 ) -> None:
     running = Running(site)
     begin(running.work._place.store, 1)
@@ -93,7 +93,7 @@ def test_a_board_that_was_set_back_ends_all_work_and_is_never_answered_in_that_e
 
 
 def test_a_silo_that_saw_nothing_amiss_begins_afresh_when_the_hub_voids_what_stood(
-    site: SiteConfig,  # noqa: F811
+    site: SiteConfig,
 ) -> None:
     running = Running(site)
     begin(running.work._place.store, 1)
