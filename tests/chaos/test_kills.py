@@ -164,7 +164,9 @@ def test_agents_killed_while_they_forget_finish_it_at_the_next_start(
         assert list(silo.glob("work/*/finished")), name
         keys = []
         for store in silo.glob("agent/*.sqlite"):
-            if store.name == "grants.sqlite":  # made at the first look into it; holds no secrets and no `entries`
+            if (
+                store.name == "grants.sqlite"
+            ):  # made at the first look into it; holds no secrets and no `entries`
                 continue
             with sqlite3.connect(store) as db:
                 keys += [key for (key,) in db.execute("SELECT key FROM entries")]
