@@ -83,9 +83,7 @@ def test_another_release_does_not_pass_for_the_parent(line: tuple[Released, ...]
 
 def test_what_is_wrong_far_back_is_found_and_named(line: tuple[Released, ...], adopted: Released) -> None:
     broken = replace(parts(line[2]), proof=adopted.proof)
-    with pytest.raises(
-        ChainError, match=f"release {digest(line[2].manifest)[:12]}, 2 back: "
-    ):
+    with pytest.raises(ChainError, match=f"release {digest(line[2].manifest)[:12]}, 2 back: "):
         check(line, parts(line[1]), broken)
     with pytest.raises(ChainError, match="2 back: ProofMalformed"):
         check(line, parts(line[1]), replace(parts(line[2]), proof=b""))
