@@ -104,12 +104,17 @@ class Agent:
             checks = ReleaseChecks(self._site.releases, self._site.hub_key)
             where = (checks, self._site.handover / RELEASES, self._stopping)
             threading.Thread(target=keep_checked, args=where, name="releases", daemon=True).start()
-        for uid in forget_finished(self._site):
-            self._permission.over(uid)
+        self._forget()
         self._interruption.run(self._serve)
         for work in self._rounds.values():
             work.stop()
+        self._forget()  # the end may have come between a round's and that of its secrets
         self._vault.close()
+
+    def _forget(self) -> None:
+        """Rounds that are over keep no secrets and no uses of grants, whatever came in between."""
+        for uid in forget_finished(self._site):
+            self._permission.over(uid)
 
     def _serve(self) -> None:
         next_report = 0.0
