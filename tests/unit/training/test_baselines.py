@@ -70,6 +70,9 @@ def test_pooling_joins_photos_of_the_same_classes_only() -> None:
         pooled([photos(), other])
 
 
-def test_a_pool_has_nobody_to_keep_a_head_from() -> None:
-    pool = for_pool(config(classifier="Local"), [photos()], batch_size=4)
-    assert pool.classifier is Classifier.SHARED
+@pytest.mark.parametrize(
+    ("federated", "pools"), [("Local", "Shared"), ("Shared", "Shared"), ("Fixed", "Fixed")]
+)
+def test_a_pool_has_nobody_to_keep_a_head_from_but_the_same_recipe(federated: str, pools: str) -> None:
+    pool = for_pool(config(classifier=federated), [photos()], batch_size=4)
+    assert pool.classifier is Classifier(pools)

@@ -22,7 +22,7 @@ from fedgestalt.data.federation import VOCABULARY, load_federation, make_federat
 from fedgestalt.data.partition import Split, silo_names
 from fedgestalt.evaluation import EvaluationTable
 from fedgestalt.files import write_atomic
-from fedgestalt.local.document import ROUNDS, demo_round
+from fedgestalt.local.document import ROUNDS, baseline_training, demo_round
 from fedgestalt.local.federation import FederationError, LocalFederation, Outcome
 from fedgestalt.local.memory import PeakMemory
 from fedgestalt.models.weights import find_weights
@@ -286,7 +286,7 @@ class Demo:
         if not path.exists():
             task = {
                 "arm": arm,
-                "training": document["spec"]["training"],
+                "training": baseline_training(document["spec"]["training"]),
                 "evaluation": document["spec"]["evaluation"],
                 "cohorts": str(self.cohorts),
                 "silos": document["spec"]["silos"],

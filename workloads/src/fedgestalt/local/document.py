@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 DATASET: Final = "synthdysm"
 START: Final = "resnet_s16-faces"
 ROUNDS: Final = 40
 STRATEGY: Final[dict[str, Any]] = {"type": "FedAvgM", "learningRate": 1.0, "momentum": 0.5}
+LEARNT_HEAD: Final = {"learningRate": 0.004, "headLearningRate": 0.016}
+"""Rates where the head is trained too."""
+FIXED_HEAD: Final = {"learningRate": 0.008}
+"""Rates where the extractor alone moves."""
 
 
 def demo_round(
@@ -26,9 +30,10 @@ def demo_round(
 ) -> dict[str, Any]:
     """A Train round over ``silos``: one trainable small network, and the same network as pretrained, frozen, beside it.
 
-    Labels that do not overlap get local heads: a class row that only one silo touches would stand in the sum as
-    that silo's own. ``maxSteps`` cuts a communication round to half an epoch of a hospital with a quarter of tier demo's
-    photos: averaging twice an epoch keeps more than averaging once, and four times no more.
+    Labels that do not overlap get a fixed head: a class row that only one silo touches would stand in the sum as that
+    silo's own, and with heads of their own the hospitals pull the extractor apart. ``maxSteps`` cuts a communication
+    round to half an epoch of a hospital with a quarter of tier demo's photos: averaging twice an epoch keeps more than
+    averaging once, and four times no more.
 
     Args:
         weights_digest: gives the digest of shipped weights by name.
@@ -36,18 +41,14 @@ def demo_round(
         rounds: communication rounds of the other tiers.
         strategy: another server step than the demonstration's, with its defaults.
     """
+    classifier, rates = ("Fixed", FIXED_HEAD) if non_overlapping else ("Shared", LEARNT_HEAD)
     trainable = {
         "name": "s16",
         "extractor": "resnet_s16",
         "initialWeights": {"name": START, "digest": weights_digest(START)},
         "batchSize": 16,
         "maxSteps": 16,
-        "optimizer": {
-            "type": "AdamW",
-            "learningRate": 0.004,
-            "headLearningRate": 0.016,
-            "weightDecay": 0.0005,
-        },
+        "optimizer": {"type": "AdamW", **rates, "weightDecay": 0.0005},
         "loss": {"type": "CosFace", "scale": 20, "margin": 0.3},
     }
     frozen = {
@@ -72,7 +73,7 @@ def demo_round(
                 "communicationRounds": 2 if tiny else rounds,
                 "localEpochs": 1,
                 "strategy": {"type": strategy} if strategy else dict(STRATEGY),
-                "classifier": "Local" if non_overlapping else "Shared",
+                "classifier": classifier,
                 "batchNorm": "Average",
                 "resources": {"workers": workers, "threads": 1},
             },
@@ -81,3 +82,21 @@ def demo_round(
             "deadlines": {"start": 600, "active": 86400},
         },
     }
+
+
+def baseline_training(training: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The training section of the arms without a federation: the round's own, but with a head that is learnt.
+
+    What a fixed head is good for, agreement between silos, has no meaning there, and over a whole run a learnt one is the better
+    of the two (decision 015). A federation is measured against the better one.
+
+    Args:
+        training: a demonstration's, with all defaults filled in.
+    """
+    if training["classifier"] != "Fixed":
+        return training
+    members = [
+        {**member, "optimizer": {**member["optimizer"], **LEARNT_HEAD}} if member["trainable"] else member
+        for member in training["members"]
+    ]
+    return {**training, "classifier": "Local", "members": members}

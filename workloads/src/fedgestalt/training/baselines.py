@@ -106,7 +106,8 @@ def pooled(silos: Sequence[TrainingData]) -> TrainingData:
 def for_pool(config: TrainingConfig, silos: Sequence[TrainingData], *, batch_size: int) -> TrainingConfig:
     """The configuration that trains one pool of all photos on as many photos as the silos see together.
 
-    The head is shared, for there is nobody from whom it would have to stay local. maxSteps caps what a silo does between
+    A Local head becomes one over all classes, for there is nobody from whom it would have to stay local; a Fixed one stays fixed,
+    as a part of the recipe. maxSteps caps what a silo does between
     two aggregations; the pool is capped where the silos together are, no earlier and no later.
 
     Args:
@@ -122,7 +123,8 @@ def for_pool(config: TrainingConfig, silos: Sequence[TrainingData], *, batch_siz
             seen += member.batch_size * min(config.local_epochs * per_epoch, member.max_steps)
         steps = max(1, round(seen / batch_size))
         members.append(replace(member, batch_size=batch_size, max_steps=steps))
-    return replace(config, classifier=Classifier.SHARED, members=tuple(members))
+    classifier = Classifier.FIXED if config.classifier is Classifier.FIXED else Classifier.SHARED
+    return replace(config, classifier=classifier, members=tuple(members))
 
 
 def _public(seed: int) -> bytes:
