@@ -40,6 +40,7 @@ from tests.cluster.control_plane import running
 from tests.cluster.hub import Hub, round_document, running_hub
 
 from fedgestalt import __version__
+from fedgestalt.exchange.errors import ExchangeError
 
 ROOT = Path(__file__).parents[2]
 TARGETS = {"plan_seconds": 60, "rss_mib": 200, "idle_writes": 0, "restart_seconds": 20, "reaction_p95_s": 2}
@@ -122,7 +123,8 @@ def beating(hub: Hub) -> Iterator[None]:
         clients = [hub.client(name) for name in hub.silos]
         while True:
             for client in clients:
-                client.heartbeat(__version__)
+                with contextlib.suppress(ExchangeError):  # the operator may not have registered it yet
+                    client.heartbeat(__version__)
             if stopped.wait(HEARTBEAT_SECONDS):
                 break
         for client in clients:

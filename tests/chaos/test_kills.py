@@ -18,7 +18,7 @@ EXCHANGE = {
     "messages": [
         Kill("exchange", "append", "before", 9),
         Kill("exchange", "append", "after", 11),
-        Kill("exchange", "tasks", "before", 2),
+        Kill("exchange", "tasks", "before", 1),
         Kill("exchange", "tasks", "after", 1),
     ],
     "uploads": [

@@ -73,6 +73,12 @@ class Course:
         found = ((member.name, self._models.get(member.name)) for member in self._training.members)
         return {name: model for name, model in found if model is not None}
 
+    @property
+    def complete(self) -> bool:
+        """Whether every trained member's last global model is known."""
+        models = (self._models.get(member.name) for member in self._training.trainable)
+        return all(model is not None and model.t >= self._training.communication_rounds for model in models)
+
     def model(self, member: str) -> GlobalModel:
         """A member's global model.
 

@@ -242,11 +242,23 @@ class RoundWork:
     # ------------------------------------------------------------------ trainer and encoder
 
     def _start(self, task: str) -> None:
-        if self._workloads is None or self._results is None:
-            return
-        # A newcomer without the bundle: the key is on its way, and the task is offered again.
-        if self._admission is None or self._results.bundle.exists():
+        # A task may be faster than what it stands on. It is offered again.
+        if self._workloads is not None and self._ready(task):
             self._workloads.start(task)
+
+    def _ready(self, task: str) -> bool:
+        part, results = self._part, self._results
+        assert part is not None
+        assert results is not None
+        if results.bundle.exists():
+            return True
+        if self._admission is not None:
+            return False  # a newcomer's bundle: its key is on its way
+        if task == "Train":
+            return True
+        # The hub asks for rows when the quorum has the last model, which this silo may not have read on the board yet.
+        with part.lock:
+            return part.course.complete
 
     def poll(self) -> None:
         """Watch the processes and the grant, and fetch what is missing."""
