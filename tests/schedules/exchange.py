@@ -19,6 +19,7 @@ from fedgestalt_operator.plan.types import BaseRelease, Decision, Entry, SiloSta
 from ..plan.board import SlotIndex
 from ..plan.silos import POST, Hook, Silo
 from .faults import Gate
+from .invariants import must
 
 
 class SimExchange(SlotIndex):
@@ -99,6 +100,8 @@ class SimExchange(SlotIndex):
             if standing.body != dict(decision.body):
                 raise DecisionTaken(str(decision.slot))
             return
+        if self.over:
+            raise DecisionTaken(f"{decision.slot}: the round is over")
         self._watcher.deciding(decision)
         for blob in decision.blobs:
             self.blobs[hashlib.sha256(blob).hexdigest()] = blob
@@ -106,6 +109,11 @@ class SimExchange(SlotIndex):
         if decision.kind == "computation":
             self.frozen = json.loads(decision.blobs[0])
         self.revision += 1
+
+    @property
+    def over(self) -> bool:
+        """Whether the hub's last word stands."""
+        return bool(self.decisions("released") or self.decisions("failed"))
 
     # what else the hub asks
 
@@ -158,6 +166,7 @@ class ExchangePort:
 
     def __init__(self, exchange: SimExchange, gate: Gate) -> None:
         self._exchange, self._gate = exchange, gate
+        self._saw_the_end = False
 
     def _call(self, do: Callable[[], Any], *, write: bool = False) -> Any:
         away = self._gate.weather.exchange_away
@@ -165,7 +174,9 @@ class ExchangePort:
 
     def entries(self, round_uid: str) -> tuple[Entry, ...]:
         """See the port."""
-        return self._call(lambda: tuple(self._exchange.entries))
+        found: tuple[Entry, ...] = self._call(lambda: tuple(self._exchange.entries))
+        self._saw_the_end = any(x.sender == "hub" and x.kind in ("released", "failed") for x in found)
+        return found
 
     def computation(self, round_uid: str) -> Mapping[str, Any] | None:
         """See the port."""
@@ -194,6 +205,7 @@ class ExchangePort:
 
     def post(self, round_uid: str, decision: Decision, blobs: Sequence[bytes | Path] = ()) -> None:
         """See the port."""
+        must(not self._saw_the_end, f"{decision.kind} decided by a process that saw the round's end")
         self._call(lambda: self._exchange.post(decision, blobs), write=True)
 
     def put_tasks(self, tasks: Sequence[SiloTask]) -> None:

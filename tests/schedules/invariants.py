@@ -46,8 +46,6 @@ class Invariants:
     def deciding(self, d: Decision) -> None:
         """A decision is about to stand on the board."""
         board, at = self._world.exchange, (d.enrolment, d.member, d.t, d.attempt)
-        ended = [*board.decisions("released"), *board.decisions("failed")]
-        must(not ended, f"{d.kind} decided after {ended[-1].kind if ended else ''}")
         for kinds in (("advance", "skip", "retry"), ("enrolled", "void")):
             if d.kind in kinds:
                 beside = [k for k in kinds if k != d.kind and board.hub(k, *at)]

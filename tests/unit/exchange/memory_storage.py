@@ -67,6 +67,8 @@ class MemoryStorage:
                     if row.message.data != message.data:
                         raise refused(Code.SLOT_TAKEN, message.slot)
                     return replace(row.place, fresh=False)
+            if message.decides and any(row.message.ends for row in board.rows):
+                raise refused(Code.ROUND_OVER, message.slot)
             mine = [row.message for row in board.rows if row.message.sender == message.sender] + [message]
             size = sum(len(one.data) for one in mine)
             if len(mine) > self._limits.messages or size > self._limits.message_bytes:

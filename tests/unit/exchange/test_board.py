@@ -8,7 +8,13 @@ import time
 import pytest
 
 from fedgestalt.crypto.keys import Identity, SigningKey
-from fedgestalt.exchange.errors import Code, RefusedError, SlotTakenError, UntrustedExchangeError
+from fedgestalt.exchange.errors import (
+    Code,
+    RefusedError,
+    RoundOverError,
+    SlotTakenError,
+    UntrustedExchangeError,
+)
 from fedgestalt.exchange.tokens import KeyCredential, Role
 from fedgestalt.exchange.view import BoardView
 from fedgestalt.secagg.messages import Kind, Slot, sign
@@ -75,6 +81,24 @@ def test_a_silo_cannot_post_as_another_or_as_the_hub(enrolled: Federation) -> No
         with pytest.raises(RefusedError) as refusal:
             west.post(message)
         assert refusal.value.code is Code.FORBIDDEN
+
+
+LAST_WORDS = {
+    Kind.FAILED: {"reason": "Deleted", "message": "the round was deleted"},
+    Kind.RELEASED: {"digest": bytes(32), "signers": ["east", "north", "west"]},
+}
+
+
+@pytest.mark.parametrize("last", LAST_WORDS)
+def test_the_hub_decides_nothing_in_a_round_that_it_ended(enrolled: Federation, last: Kind) -> None:
+    hub, west = enrolled.client("hub"), enrolled.client("west")
+    ended = enrolled.hub_message(last, LAST_WORDS[last])
+    hub.post(ended)
+    hub.post(ended)
+    with pytest.raises(RoundOverError):
+        hub.post(enrolled.hub_message(Kind.STAGE, {}))
+    west.post(enrolled.endorse("west"))
+    assert [entry.seq for entry in west.entries(ROUND, 0) if entry.message == ended] == [5]
 
 
 def test_bytes_that_are_no_message_are_refused(enrolled: Federation) -> None:

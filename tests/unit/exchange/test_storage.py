@@ -10,7 +10,14 @@ from pathlib import Path
 import pytest
 
 from fedgestalt.exchange.chain import extend, genesis
-from fedgestalt.exchange.errors import BoardFullError, Code, ExchangeError, RefusedError, SlotTakenError
+from fedgestalt.exchange.errors import (
+    BoardFullError,
+    Code,
+    ExchangeError,
+    RefusedError,
+    RoundOverError,
+    SlotTakenError,
+)
 from fedgestalt.exchange.storage import BlobInfo, BoardStorage, EmbeddedStorage, Limits, NewMessage
 
 from .conftest import digest_of
@@ -80,6 +87,18 @@ def test_a_slot_is_written_once(storage: BoardStorage) -> None:
     assert found is not None
     assert found.data == b"one"
     assert storage.find("r2", "s") is None
+
+
+def test_after_the_hubs_last_word_it_says_nothing_more_but_silos_may(storage: BoardStorage) -> None:
+    last = NewMessage("r1", "failed", "hub.hub", b"last", decides=True, ends=True)
+    assert storage.append(last, now=1).fresh
+    with pytest.raises(RoundOverError):
+        storage.append(NewMessage("r1", "stage", "hub.hub", b"resumed", decides=True), now=2)
+    with pytest.raises(RoundOverError):
+        storage.append(NewMessage("r1", "released", "hub.hub", b"another", decides=True, ends=True), now=2)
+    assert not storage.append(last, now=3).fresh
+    assert storage.append(message("s", b"late"), now=4).fresh
+    assert storage.append(NewMessage("r2", "stage", "hub.hub", b"other", decides=True), now=5).fresh
 
 
 def test_rounds_do_not_mix(storage: BoardStorage) -> None:

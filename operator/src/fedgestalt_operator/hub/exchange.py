@@ -17,6 +17,7 @@ from fedgestalt.exchange.errors import (
     Code,
     ExchangeError,
     RefusedError,
+    RoundOverError,
     SlotTakenError,
     TaskTakenError,
 )
@@ -134,7 +135,7 @@ class RealExchange:
         slot = Slot(round_uid, *at, Kind(decision.kind), HUB)
         try:
             self._client.post(sign(slot, dict(decision.body), digests, self._key).encode())
-        except SlotTakenError as error:
+        except (SlotTakenError, RoundOverError) as error:
             raise DecisionTaken(str(slot)) from error
 
     def _upload(self, round_uid: str, blob: bytes | Path) -> str:

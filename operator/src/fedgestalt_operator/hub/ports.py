@@ -23,7 +23,7 @@ class ExchangeUnavailable(Exception):  # noqa: N818
 
 
 class DecisionTaken(Exception):  # noqa: N818
-    """Another decision stands in the slot already: read the board again."""
+    """Another decision stands in the slot already, or the round has ended: read the board again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ class HubExchange(Protocol):
         """Sign and post a decision; `blobs` (bytes or files) are attached after the decision's own. Repeatable.
 
         Raises:
-            DecisionTaken: something else stands in its slot.
+            DecisionTaken: something else stands in its slot, or the round is over.
         """
         ...
 

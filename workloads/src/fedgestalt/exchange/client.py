@@ -93,6 +93,7 @@ class BoardClient(LinkClient):
 
         Raises:
             SlotTakenError: the slot holds other bytes.
+            RoundOverError: the hub decided something in a round that it had ended.
             RefusedError, UnreachableError, UntrustedExchangeError: as they say.
         """
         round_uid = Message.decode(message).slot.round

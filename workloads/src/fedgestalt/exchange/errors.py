@@ -20,6 +20,7 @@ class Code(StrEnum):
     MESSAGE_INVALID = "MessageInvalid"
     SIGNATURE_INVALID = "SignatureInvalid"
     SLOT_TAKEN = "SlotTaken"
+    ROUND_OVER = "RoundOver"
     TOO_LARGE = "TooLarge"
     OFFSET_MISMATCH = "OffsetMismatch"
     DIGEST_MISMATCH = "DigestMismatch"
@@ -88,6 +89,11 @@ PROBLEMS: Final[dict[Code, tuple[int, str, str]]] = {
         409,
         "The slot holds other bytes already",
         "A slot is written once: send the same bytes again, or start a new try or enrolment.",
+    ),
+    Code.ROUND_OVER: (
+        409,
+        "The hub ended the round: it decides nothing more there",
+        "Read the board: its last decision, `released` or `failed`, is what holds.",
     ),
     Code.TOO_LARGE: (
         413,
@@ -223,6 +229,10 @@ class SlotTakenError(RefusedError):
     """The slot holds other bytes."""
 
 
+class RoundOverError(RefusedError):
+    """The hub has ended the round."""
+
+
 class TaskTakenError(RefusedError):
     """The silo has a task of this name with another spec."""
 
@@ -261,6 +271,7 @@ class BudgetSpentError(RefusedError):
 
 _CLASSES: Final[dict[Code, type[RefusedError]]] = {
     Code.SLOT_TAKEN: SlotTakenError,
+    Code.ROUND_OVER: RoundOverError,
     Code.TASK_TAKEN: TaskTakenError,
     Code.RELEASE_TAKEN: ReleaseTakenError,
     Code.BOARD_FULL: BoardFullError,

@@ -25,7 +25,7 @@ from fedgestalt.exchange.server.waiting import MAX_WAIT
 from fedgestalt.exchange.storage import Appended, NewMessage, Page
 from fedgestalt.exchange.tokens import Role
 from fedgestalt.secagg.errors import MessageError
-from fedgestalt.secagg.messages import MAX_MESSAGE_BYTES, Message
+from fedgestalt.secagg.messages import MAX_MESSAGE_BYTES, Kind, Message
 
 PAGE_BYTES: Final = 1 << 20
 """Envelope bytes of one page, unless a single message is larger: at most 1 MiB and 256 KiB travel at once."""
@@ -67,7 +67,15 @@ def _append(state: ServerState, caller: Caller, round_uid: str, data: bytes) -> 
     if caller.role is Role.SILO:
         identity = require_member(state, round_uid, caller.name, caller.identities)
     check_message(state, message, identity)
-    new = NewMessage(round_uid, slot_text(slot), caller.owner, data, message.blobs)
+    new = NewMessage(
+        round_uid,
+        slot_text(slot),
+        caller.owner,
+        data,
+        message.blobs,
+        decides=caller.role is Role.HUB,
+        ends=caller.role is Role.HUB and slot.kind in (Kind.RELEASED, Kind.FAILED),
+    )
     return state.storage.append(new, now=int(state.settings.clock() * 1000))
 
 

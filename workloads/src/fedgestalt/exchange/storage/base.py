@@ -32,7 +32,7 @@ class BoardStorage(Protocol):
         ``now`` is milliseconds since the Unix epoch; the stored time never decreases within a round.
 
         Raises:
-            RefusedError: SlotTaken, QuotaExceeded or BoardFull.
+            RefusedError: SlotTaken, RoundOver, QuotaExceeded or BoardFull.
         """
         ...
 

@@ -31,6 +31,7 @@ CREATE TABLE IF NOT EXISTS messages (
     missing INTEGER NOT NULL, completed INTEGER,
     PRIMARY KEY (round, seq), UNIQUE (round, slot)
 );
+CREATE TABLE IF NOT EXISTS ends (round TEXT PRIMARY KEY, seq INTEGER NOT NULL) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS completions ON messages (round, completed);
 CREATE TABLE IF NOT EXISTS waits (
     round TEXT NOT NULL, digest TEXT NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY (round, digest, seq)

@@ -39,6 +39,12 @@ class MessageTable:
                 if row[4] != message.data:
                     raise refused(Code.SLOT_TAKEN, f"slot {message.slot} of round {message.round}")
                 return Appended(row[0], row[1], row[2], row[3], fresh=False)
+            # Here, within the transaction: two processes of the hub may have read the same board.
+            if (
+                message.decides
+                and db.execute("SELECT 1 FROM ends WHERE round = ?", (message.round,)).fetchone()
+            ):
+                raise refused(Code.ROUND_OVER, f"slot {message.slot} of round {message.round}")
             self._charge(db, message)
             seq, prev, received, revision = db.execute(
                 "SELECT seq, hash, received, revision FROM rounds WHERE round = ?", (message.round,)
@@ -61,6 +67,8 @@ class MessageTable:
                 "INSERT OR REPLACE INTO rounds VALUES (?, ?, ?, ?, ?)",
                 (message.round, seq, link, received, revision),
             )
+            if message.ends:
+                db.execute("INSERT INTO ends VALUES (?, ?)", (message.round, seq))
             self._feed.note(db, message.round)
             return Appended(seq, received, prev, link, fresh=True)
 

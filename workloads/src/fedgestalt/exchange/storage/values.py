@@ -39,6 +39,8 @@ class NewMessage:
         sender: whose quota it counts against.
         data: the envelope.
         blobs: digests (hex) that must exist for it to be complete.
+        decides: a word of the hub, which has none left once the round is over.
+        ends: the hub's last one: with it the round is over.
     """
 
     round: str
@@ -46,6 +48,8 @@ class NewMessage:
     sender: str
     data: bytes
     blobs: tuple[str, ...] = ()
+    decides: bool = False
+    ends: bool = False
 
 
 @dataclass(frozen=True, slots=True)

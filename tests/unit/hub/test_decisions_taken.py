@@ -1,0 +1,41 @@
+"""A decision that the exchange does not take any more is for the hub a reason to read the board again."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fedgestalt.crypto.keys import Identity
+from fedgestalt.exchange.errors import Code, refused
+from fedgestalt_operator.hub.exchange import RealExchange
+from fedgestalt_operator.hub.ports import DecisionTaken, ExchangeUnavailable
+from fedgestalt_operator.plan.types import Decision
+
+RESUMED = Decision(1, "Resumed", 1, 0, "stage", {})
+
+
+class Client:
+    """An exchange that refuses every message."""
+
+    def __init__(self, code: Code) -> None:
+        self.code = code
+
+    def post(self, message: bytes) -> None:
+        raise refused(self.code, "slot")
+
+
+def exchange(code: Code, folder: Path) -> RealExchange:
+    client: Any = Client(code)
+    none: Any = None
+    return RealExchange(client, none, Identity.generate(), folder)
+
+
+@pytest.mark.parametrize("code", [Code.SLOT_TAKEN, Code.ROUND_OVER])
+def test_the_board_stands_otherwise(code: Code, tmp_path: Path) -> None:
+    with pytest.raises(DecisionTaken):
+        exchange(code, tmp_path).post("5f0c2d7e", RESUMED)
+
+
+def test_a_full_board_may_be_tried_again(tmp_path: Path) -> None:
+    with pytest.raises(ExchangeUnavailable):
+        exchange(Code.BOARD_FULL, tmp_path).post("5f0c2d7e", RESUMED)
