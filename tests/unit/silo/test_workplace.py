@@ -9,7 +9,7 @@ from fedgestalt.silo.config import SiteConfig
 from fedgestalt.silo.outbox import Board
 from fedgestalt.silo.store import DiskStore
 from fedgestalt.silo.vault import EpochVault
-from fedgestalt.silo.workplace import Workplace, forget_finished
+from fedgestalt.silo.workplace import Workplace, forget_finished, left_open
 
 OVER, OPEN = "11111111-2222-4333-8444-555555555555", "99999999-2222-4333-8444-555555555555"
 
@@ -41,3 +41,10 @@ def test_rounds_that_are_over_lose_their_secrets_and_nothing_else_and_open_ones_
         assert ended.get(f"secagg/{OVER}/1/root") is None
         assert ended.get("outbox/what was said") == b"stays"
         assert going.get(f"secagg/{OPEN}/1/root") == b"secret"
+
+
+def test_rounds_whose_end_is_not_known_here_are_left_open(tmp_path: Path) -> None:
+    place(tmp_path, OVER).finish()
+    place(tmp_path, OPEN)
+    DiskStore(tmp_path / "agent" / "grants.sqlite").close()
+    assert left_open(site(tmp_path)) == [OPEN]

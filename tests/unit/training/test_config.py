@@ -46,6 +46,13 @@ def test_defaults_are_the_published_settings() -> None:
         ({"strategy": {"type": "FedProx", "mu": -1}}, "strategy.mu", "from 0 to 100"),
         ({"strategy": {"type": "FedAdam", "beta2": 1.0}}, "strategy.beta2", "from 0"),
         ({"schedule": {"warmupEpochs": 9}}, "schedule.warmupEpochs", "from 0 to 2"),
+        ({"schedule": {"type": "Cosine", "decayEpochs": 1}}, "schedule.decayEpochs", "remove it"),
+        ({"schedule": {"type": "Trapezoid", "decayEpochs": 0}}, "schedule.decayEpochs", "from 0.001 to 2"),
+        (
+            {"schedule": {"type": "Trapezoid", "warmupEpochs": 1, "decayEpochs": 1.5}},
+            "schedule.decayEpochs",
+            "to 1",
+        ),
         ({"classifier": "Private"}, "classifier", "Shared, Local, Fixed"),
         ({"batchNorm": "Sync"}, "batchNorm", "Average, Frozen"),
         ({"localEpoch": 3}, "localEpoch", "use one of"),

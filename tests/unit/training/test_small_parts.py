@@ -78,16 +78,29 @@ def test_the_schedule_warms_up_then_follows_half_a_cosine_over_the_whole_run() -
     assert multiplier(Schedule(), 9.0, 12) == 1.0
 
 
+def test_the_trapezoid_stays_and_decays_linearly_at_the_end() -> None:
+    trapezoid = Schedule(ScheduleType.TRAPEZOID, warmup_epochs=2.0, decay_epochs=4.0)
+    found = [multiplier(trapezoid, epoch, 12) for epoch in (1.0, 2.0, 8.0, 9.0, 11.0, 12.0)]
+    assert found == pytest.approx([0.5, 1.0, 1.0, 0.75, 0.25, 1e-3])
+
+
+def test_its_decay_takes_a_fifth_of_the_run_and_what_the_warm_up_leaves_of_a_short_one() -> None:
+    assert multiplier(Schedule(ScheduleType.TRAPEZOID), 9.0, 10) == pytest.approx(0.5)
+    assert multiplier(Schedule(ScheduleType.TRAPEZOID, 9.5), 9.75, 10) == pytest.approx(0.5)
+
+
 @given(
     kind=st.sampled_from(ScheduleType),
     warmup=st.floats(0, 10),
+    decay=st.none() | st.floats(0.001, 200),
     part=st.floats(0, 1),
     epochs=st.integers(1, 100),
 )
 def test_the_multiplier_never_exceeds_one_which_the_bound_relies_on(
-    kind: ScheduleType, warmup: float, part: float, epochs: int
+    kind: ScheduleType, warmup: float, decay: float | None, part: float, epochs: int
 ) -> None:
-    assert 0 < multiplier(Schedule(kind, min(warmup, epochs)), part * epochs, epochs) <= 1.0
+    schedule = Schedule(kind, min(warmup, epochs), decay)
+    assert 0 < multiplier(schedule, part * epochs, epochs) <= 1.0
 
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (6, 112, 112, 3)).astype(np.uint8)

@@ -35,7 +35,7 @@ from fedgestalt.silo.round import RoundWork
 from fedgestalt.silo.sources import ExchangeTasks, FolderTasks, TaskSource
 from fedgestalt.silo.vault import EpochVault
 from fedgestalt.silo.withdrawal import WithdrawalError, settle
-from fedgestalt.silo.workplace import forget_finished
+from fedgestalt.silo.workplace import forget_finished, left_open
 from fedgestalt_operator.plan.handover import RELEASES
 
 log = logging.getLogger(__name__)
@@ -143,16 +143,13 @@ class Agent:
         if kind == "task":
             document: SiloTaskDocument = item
             self._tasks[document.name] = document
-            uid = document.spec["roundUID"]
-            if uid not in self._rounds:
-                self._clients[uid] = self._connect(uid[:8])
-                self._rounds[uid] = RoundWork(
-                    self._site, self._identity, uid, self._clients[uid], self._vault, self._permission
-                )
-            if uid not in self._followed and not self._rounds[uid].finished:
-                self._followed.add(uid)
-                self._follow(uid)
+            self._open(document.spec["roundUID"]).asked = True
             self._offer(document)
+        elif kind == "listed":
+            # Rounds that no task names any more were deleted while this agent was away: their boards say how they ended.
+            for uid in left_open(self._site):
+                if uid not in self._rounds:
+                    self._open(uid).asked = False
         elif kind == "entry":
             uid, entry = item
             self._rounds[uid].on_message(entry.seq, Message.decode(entry.message), complete=entry.complete)
@@ -165,6 +162,17 @@ class Agent:
                 self._clients[uid].forget(uid)
                 FileChainState(self._site.state / "chain" / f"board-{uid[:8]}").forget(uid)
                 self._follow(uid)
+
+    def _open(self, uid: str) -> RoundWork:
+        if uid not in self._rounds:
+            self._clients[uid] = self._connect(uid[:8])
+            self._rounds[uid] = RoundWork(
+                self._site, self._identity, uid, self._clients[uid], self._vault, self._permission
+            )
+        if uid not in self._followed and not self._rounds[uid].finished:
+            self._followed.add(uid)
+            self._follow(uid)
+        return self._rounds[uid]
 
     def _follow(self, uid: str) -> None:
         name = f"board {uid[:8]}"
@@ -237,6 +245,7 @@ class Agent:
                 log.warning("%s", error)
 
     def _follow_tasks(self) -> None:
+        listed = False
         while not self._stopping.is_set():
             try:
                 documents = self._source.wait(POLL_SECONDS)
@@ -246,6 +255,9 @@ class Agent:
                 continue
             for document in documents:
                 self._events.put(("task", document))
+            if not listed:
+                self._events.put(("listed", None))
+                listed = True
 
     def _follow_board(self, uid: str) -> None:
         view, work = BoardView(self._connect(f"board-{uid[:8]}"), uid), self._rounds[uid]

@@ -61,6 +61,8 @@ class RoundWork:
         self._admission: Admission | None = None
         self._fetch: BundleFetch | None = None
         self._leave = Leave(round_uid, site.name, permission)
+        self.asked = True
+        """Whether a task asks for this round. Of one that was taken back while the agent was away only the end matters."""
         self.finished = self.dormant = self._place.finished
         self._left = remembered(self._place.store)
         if self._left is not None:
@@ -163,6 +165,8 @@ class RoundWork:
             return
         if self._part is not None and message.slot.enrolment == self._attempt:
             self._deliver(self._part, message)
+        elif not self.asked and message.slot.kind in (Kind.RELEASED, Kind.FAILED):
+            self._missed(message)
         own = message.slot.sender == self._site.name
         if own and not complete:
             for digest in message.blobs:  # announced before a crash: the spooled bytes, not new ones
@@ -301,14 +305,25 @@ class RoundWork:
         self._left = why, statuses
         self._finish(part)
 
-    def _finish(self, part: RoundPart) -> None:
+    def _missed(self, message: Message) -> None:
+        """The hub's last word in a round whose tasks are gone: too late to keep a release of it, but its secrets go."""
+        try:
+            verify(message, self._site.hub_key)
+        except SignatureError as error:
+            log.warning("not believed: %s", error)
+            return
+        log.warning("round %s ended while this silo was away", self.uid[:8])
+        self._finish(None)
+
+    def _finish(self, part: RoundPart | None) -> None:
         """The round is over: its secrets go, the epoch's stay."""
         if self.finished:
             return
         self.finished = True
         # In this order: a round that lost its secrets and does not know that it is over could not be taken up again.
         self._place.finish()
-        part.session.close()
+        if part is not None:
+            part.session.close()
         self._place.forget()
         self._permission.over(self.uid)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
@@ -16,6 +17,7 @@ from fedgestalt.silo.store import DiskStore
 from fedgestalt.silo.vault import EpochVault
 
 FINISHED: Final = "finished"
+_UID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,12 @@ def forget_finished(site: SiteConfig) -> list[str]:
         _forget(store, uid)
         store.close()
     return over
+
+
+def left_open(site: SiteConfig) -> list[str]:
+    """Uids of the rounds that this site has begun and does not know the end of."""
+    uids = (path.stem for path in sorted(site.state.glob("*.sqlite")))
+    return [uid for uid in uids if _UID.fullmatch(uid) and not (site.work / uid[:8] / FINISHED).exists()]
 
 
 def _forget(store: DiskStore, uid: str) -> None:

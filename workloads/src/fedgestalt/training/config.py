@@ -28,6 +28,7 @@ class ScheduleType(StrEnum):
 
     CONSTANT = "Constant"
     COSINE = "Cosine"
+    TRAPEZOID = "Trapezoid"
 
 
 class Classifier(StrEnum):
@@ -101,10 +102,14 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """Learning-rate schedule in epochs of the whole run (communicationRounds x localEpochs)."""
+    """Learning-rate schedule in epochs of the whole run (communicationRounds x localEpochs).
+
+    ``decay_epochs`` belongs to the trapezoid; None: a fifth of the run.
+    """
 
     type: ScheduleType = ScheduleType.CONSTANT
     warmup_epochs: float = 0.0
+    decay_epochs: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from .config import (
@@ -117,6 +118,9 @@ def _schedule(f: Fields, epochs: int) -> Schedule:
         type=f.choice("type", ScheduleType, ScheduleType.CONSTANT),
         warmup_epochs=f.number("warmupEpochs", 0.0, 0.0, float(epochs)),
     )
+    if schedule.type is ScheduleType.TRAPEZOID and f.raw("decayEpochs") is not None:
+        left = epochs - schedule.warmup_epochs
+        schedule = replace(schedule, decay_epochs=f.number("decayEpochs", 0.0, min(0.001, left), left))
     f.finish()
     return schedule
 
