@@ -59,3 +59,10 @@ def test_a_round_that_only_the_exchange_has_is_cleared_under_its_uid_once() -> N
     assert key == ("FederationRound", "ns", "lost")
     assert index.orphan("ns", "lost") is None
     assert index.take_gone(key) == {"lost"}
+
+
+def test_a_long_error_stands_whole_in_the_wait_and_begins_in_the_column() -> None:
+    why = "the API server refused the Job: exceeded quota: compute, requested: cpu=8, used: cpu=60, limited: cpu=64"
+    status = blocked({}, {"phase": "Training"}, ValueError(why), 1_790_000_000.0)
+    assert status["waitingFor"][0]["what"] == f"ValueError: {why}"
+    assert status["summary"]["waiting"] == "hub: ValueError: the API server refused the Job: exc…"

@@ -46,7 +46,8 @@ def test_arms_without_a_federation_learn_their_head_as_ever() -> None:
     """Over a whole run a learnt head is better there than a fixed one: see docs/decisions/015."""
     shared = training(non_overlapping=False)
     baseline = baseline_training(training(non_overlapping=True))
-    assert baseline == {**shared, "classifier": "Local"}
-    assert baseline_training(shared) == shared
+    cosine = {"type": "Cosine", "warmupEpochs": 1}
+    assert baseline == {**shared, "classifier": "Local", "schedule": cosine}
+    assert baseline_training(shared) == {**shared, "schedule": cosine}
     pool = for_pool(parse_training(baseline), [photos(32)] * 4, batch_size=32)
     assert pool.classifier is Classifier.SHARED

@@ -25,6 +25,11 @@ _INHERITED = (
 )
 
 
+def available_cores() -> int:
+    """Cores that this process may run on, which can be fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 @dataclass
 class Child:
     """One running or ended process."""

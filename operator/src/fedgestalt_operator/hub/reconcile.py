@@ -33,6 +33,8 @@ log = logging.getLogger(__name__)
 
 NEWS: Final = 0.0
 MAX_WHAT: Final = 250
+MAX_SHOWN: Final = 48
+"""Characters of it that have a place in a column of `kubectl get`."""
 
 
 class RoundReconciler:
@@ -188,7 +190,8 @@ def blocked(document: Document, status: Mapping[str, Any], error: Exception, now
     ends = [w["until"] for w in status.get("waitingFor", ()) if "until" in w]
     if ends:
         wait["until"] = min(ends)
-    summary = {**status.get("summary", {}), "waiting": f"hub: {what}"[:MAX_WHAT]}
+    shown = what if len(what) <= MAX_SHOWN else f"{what[: MAX_SHOWN - 1].rstrip()}…"
+    summary = {**status.get("summary", {}), "waiting": f"hub: {shown}"}
     return {**status, "waitingFor": [wait], "summary": summary}
 
 

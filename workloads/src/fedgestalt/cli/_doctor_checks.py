@@ -19,6 +19,8 @@ from urllib.request import getproxies, proxy_bypass
 
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
+from fedgestalt.processes import available_cores
+
 Level = Literal["ok", "warning", "problem"]
 _GIB: Final = 2**30
 #: sockaddr_un.sun_path is 108 bytes with its final zero (unix(7)).
@@ -85,7 +87,7 @@ def packages(_: Path) -> Iterator[Finding]:
 
 def cores(_: Path) -> Iterator[Finding]:
     """Two cores carry the demo in its stated time."""
-    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    count = available_cores()
     quota = _cpu_quota()
     usable = min(float(count), quota) if quota else float(count)
     good = usable >= 2

@@ -19,7 +19,7 @@ import click
     type=click.IntRange(1, 1000),
     default=80,
     show_default=True,
-    help="Communication rounds; a demonstration has 40, which its ten minutes allow and which leave all arms half trained.",
+    help="Communication rounds; a demonstration has 36, which its ten minutes allow and which leave all arms half trained.",
 )
 @click.option(
     "--plan",

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
@@ -23,6 +22,7 @@ from fedgestalt.data import SPLITS
 from fedgestalt.data.federation import VOCABULARY
 from fedgestalt.evaluation import EvaluationTable, Layout, evaluate_plaintext, pool
 from fedgestalt.files import write_atomic
+from fedgestalt.processes import available_cores
 from fedgestalt.training.baselines import Tensors, for_pool, pooled, train_alone
 from fedgestalt.training.ensembles import build_ensemble
 from fedgestalt.training.parsing import parse_training
@@ -144,7 +144,7 @@ def run_arm(task: Mapping[str, Any], told: Connection) -> None:
         task: arm, training section, evaluation section, cohorts, silos, caches, seed, out.
         told: gets (fraction, detail) as the work goes on; closed at the end.
     """
-    torch.set_num_threads(os.cpu_count() or 1)
+    torch.set_num_threads(available_cores())
     cohorts = Path(task["cohorts"])
     vocabulary = json.loads((cohorts / VOCABULARY).read_text())
     faces = Pool.load(

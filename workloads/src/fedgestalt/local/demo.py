@@ -189,8 +189,13 @@ class Demo:
             strategy=self.settings.strategy,
             rounds=self.settings.rounds,
         )
-        text = yaml.safe_dump(document, sort_keys=False)
-        write_atomic(self.out / "round.yaml", text.encode(), mode=0o644)
+        path, text = self.out / "round.yaml", yaml.safe_dump(document, sort_keys=False)
+        if path.exists() and path.read_text() != text:
+            raise FederationError(
+                f"{path} is another round than this version would run: what was trained by it cannot be reported as this "
+                "one's. Give another --out, or remove that folder."
+            )
+        write_atomic(path, text.encode(), mode=0o644)
         return validate(document, source=str(self.out / "round.yaml"))
 
     def _federate(self, document: Mapping[str, Any]) -> Outcome:
