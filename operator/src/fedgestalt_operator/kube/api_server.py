@@ -23,7 +23,7 @@ from .port import Cluster, Document, Event, EventType
 from .responses import Request, refusal
 
 FIELD_MANAGER: Final = "fedgestalt"
-PAGE: Final = 500
+PAGE: Final = 250
 # Fields that the served schema does not know are refused, not silently dropped.
 _STRICT: Final = {"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict"}
 # How long after its own end a watch may stay silent before the connection counts as lost.

@@ -110,7 +110,7 @@ def _wait(group: Waited, status: Mapping[str, Any], now: float) -> list[str]:
         f"It waits for {who} to {task(group)}.",
         f"  Whose move:  {mover(group)}",
         *_work(group, status),
-        *_grants("Its grants:  ", status, group.who),
+        *_grants("Its grants:  " if len(group.who) == 1 else "Grants:      ", status, group.who),
         f"  Since:       {moment(group.since, now)} ({span(now - group.since)})",
     ]
     if group.until is None:
@@ -133,7 +133,8 @@ def _work(group: Waited, status: Mapping[str, Any]) -> list[str]:
             reason = f" ({work['reason']})" if work.get("reason") else ""
             part = f", {work['percent']} %" if work.get("percent") and work["phase"] == "Running" else ""
             found.append(f"{silo} {str(work['phase']).lower()}{reason}{part}")
-    return [f"  Its task:    {', '.join(found[:MOST_WAITS])}"] if found else []
+    label = "Its task:    " if len(group.who) == 1 else "Tasks:       "
+    return [f"  {label}{', '.join(found[:MOST_WAITS])}"] if found else []
 
 
 def _grants(label: str, status: Mapping[str, Any], silos: Collection[str] | None = None) -> list[str]:

@@ -38,6 +38,20 @@ _STEPS: Final = {
 }
 
 
+_OF_SEVERAL: Final = {
+    "its data steward's grant": "their data stewards' grants",
+    "a grant of its data steward fits": "grants of their data stewards fit",
+    "grants allows": "grants allow",
+    "its masked update": "their masked updates",
+    "its part": "their parts",
+    "its mask for": "their masks for",
+    "its photos": "their photos",
+    "its test photos": "their test photos",
+    "it holds": "they hold",
+    "it computed": "they computed",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Waited:
     """Something that one or more are waited for. `why` is the reason that stands beside it, or the Job's name."""
@@ -78,6 +92,14 @@ def _of(member: str, t: str) -> str:
 
 def task(waited: Waited) -> str:
     """What has to be done, as an infinitive."""
+    text = _infinitive(waited)
+    if len(waited.who) > 1:
+        for one, several in _OF_SEVERAL.items():
+            text = text.replace(one, several)
+    return text
+
+
+def _infinitive(waited: Waited) -> str:
     parts = _SUM.fullmatch(waited.what)
     if parts is not None and parts["step"] in _STEPS:
         if (parts["member"], parts["step"]) == (EVALUATION, "upload"):
