@@ -49,5 +49,6 @@ def capture(folder: Path) -> None:
 
 if __name__ == "__main__":
     task = json.loads(Path(sys.argv[-1]).read_text())
-    capture(Path(sys.argv[1]) / Path(task["socket"]).parent.name)
+    # silos/<name>/work/<round>/link.sock
+    capture(Path(sys.argv[1]) / Path(task["socket"]).parents[2].name)
     sys.exit(main(sys.argv[2:]))
