@@ -1,7 +1,9 @@
 """Withdrawing a case: first out of use here, then the hub is told; a hub that is away loses nothing."""
 
 import json
+import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -69,6 +71,58 @@ def test_a_hub_that_is_away_does_not_keep_the_case_in_use(site: SiteConfig) -> N
         assert list(gallery["photos"]) == ["p0-0.jpg", "p0-1.jpg", "p2-0.jpg", "p2-1.jpg"]
         assert gallery["embeddings"].shape == (4, 6)
         assert len(gallery["handles"]) == 4
+
+
+def photos_of(folder: Path) -> list[str]:
+    with np.load(folder / "gallery.npz") as gallery:
+        return list(gallery["photos"])
+
+
+def later_epoch(site: SiteConfig) -> tuple[Path, Path]:
+    """A second release at the site, of an epoch of its own."""
+    first = next(site.releases.iterdir())
+    second = site.releases / ("cd" * 32)
+    shutil.copytree(first, second)
+    (second / "release.json").write_text(json.dumps({"epoch": "ef" * 32}))
+    return first, second
+
+
+def test_a_hub_that_is_away_keeps_it_in_use_in_no_epoch(site: SiteConfig) -> None:
+    both = later_epoch(site)
+    with pytest.raises(WithdrawalError):
+        withdraw(site, "p1", deadline=0.5)
+    assert [photos_of(folder) for folder in both] == [["p0-0.jpg", "p0-1.jpg", "p2-0.jpg", "p2-1.jpg"]] * 2
+
+
+def test_an_epoch_that_refuses_does_not_keep_the_others_from_being_told(
+    site: SiteConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    later_epoch(site)
+    told: list[str] = []
+
+    def tell(site: SiteConfig, epoch: str, folders: Any, deadline: float) -> tuple[int, bool]:
+        told.append(epoch[:2])
+        if epoch.startswith("cd"):
+            raise WithdrawalError("this epoch is not open")
+        return 2, True
+
+    monkeypatch.setattr("fedgestalt.silo.withdrawal._tell", tell)
+    with pytest.raises(WithdrawalError, match="not open"):
+        withdraw(site, "p1")
+    assert told == ["cd", "ef"]
+
+
+def test_a_gallery_that_came_back_in_between_is_shrunk_when_the_hub_is_told(
+    site: SiteConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = next(site.releases.iterdir())
+    whole = (folder / "gallery.npz").read_bytes()
+    with pytest.raises(WithdrawalError):
+        withdraw(site, "p1", deadline=0.5)
+    (folder / "gallery.npz").write_bytes(whole)  # written by a round that had read the list before
+    monkeypatch.setattr("fedgestalt.silo.withdrawal._tell", lambda *_: (2, True))
+    settle(site)
+    assert photos_of(folder) == ["p0-0.jpg", "p0-1.jpg", "p2-0.jpg", "p2-1.jpg"]
 
 
 def test_one_photo_can_be_withdrawn_and_is_not_counted_again(site: SiteConfig) -> None:

@@ -27,13 +27,14 @@ class BoardView:
 
         Raises:
             BoardRewoundError: see :meth:`BoardClient.listing`.
+            OSError: where the chain stands could not be written down.
         """
         changed: list[Entry] = []
         while True:
             after = len(self._entries)
             try:
                 listing = self._client.listing(self._round, after=after, since=self._revision, wait=wait)
-            except ExchangeError:
+            except (ExchangeError, OSError):
                 if changed:  # what came is not lost to the caller; the error comes again at the next call
                     return changed
                 raise

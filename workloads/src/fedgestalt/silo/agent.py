@@ -18,7 +18,7 @@ from fedgestalt.crypto.errors import CryptoError
 from fedgestalt.crypto.keys import Identity
 from fedgestalt.exchange.chain import FileChainState
 from fedgestalt.exchange.client import BoardClient, SiloTaskDocument
-from fedgestalt.exchange.errors import BoardRewoundError, ExchangeError
+from fedgestalt.exchange.errors import BoardRewoundError, Code, ExchangeError, RefusedError
 from fedgestalt.exchange.tokens import KeyCredential, Role
 from fedgestalt.exchange.view import BoardView
 from fedgestalt.secagg.messages import Message
@@ -215,6 +215,11 @@ class Agent:
             if self._reported.get(name) != status:
                 try:
                     self._source.report(name, status)
+                except RefusedError as error:
+                    # This task alone: the hub may have taken it back meanwhile. The others go on.
+                    log.warning("task status: %s", error)
+                    if error.code is not Code.TASK_UNKNOWN:
+                        continue
                 except (ExchangeError, OSError) as error:
                     log.warning("task status: %s", error)
                     return
@@ -260,16 +265,21 @@ class Agent:
                 listed = True
 
     def _follow_board(self, uid: str) -> None:
-        view, work = BoardView(self._connect(f"board-{uid[:8]}"), uid), self._rounds[uid]
+        view: BoardView | None = None
+        work = self._rounds[uid]
         while not self._stopping.is_set() and not work.finished:  # what comes after the end concerns nobody
             try:
+                view = view or BoardView(self._connect(f"board-{uid[:8]}"), uid)
                 changed = view.refresh(POLL_SECONDS)
             except BoardRewoundError as error:
                 # Never mended by waiting: someone set the board back, perhaps to make this silo repeat itself.
                 self._stopping.wait(RETRY_SECONDS)
                 self._events.put(("rewound", (uid, str(error))))
                 return
-            except ExchangeError as error:
+            except (
+                ExchangeError,
+                OSError,
+            ) as error:  # where the chain stands is a file: the disk may be full
                 log.warning("board: %s", error)
                 self._stopping.wait(RETRY_SECONDS)
                 continue

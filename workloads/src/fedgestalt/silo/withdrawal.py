@@ -11,7 +11,7 @@ import csv
 import io
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -74,13 +74,11 @@ def withdraw(site: SiteConfig, case: str, *, deadline: float = 30.0) -> Withdraw
             )
         known = withdrawn_photos(site) | photos
         write_atomic(site.withdrawn, json.dumps({"photos": sorted(known)}, indent=2).encode())
-        rows, releases = 0, list[str]()
-        for epoch, folders in _epochs(site).items():
-            touched = [folder for folder in folders if shrink(site, folder) or photos & _names(folder)]
-            if touched:
-                gone, due = _tell(site, epoch, touched, deadline)
-                rows += gone
-                releases += [folder.name for folder in touched if due]
+        touched = {
+            epoch: [folder for folder in folders if shrink(site, folder) or photos & _names(folder)]
+            for epoch, folders in _epochs(site).items()
+        }  # out of use here in every epoch, before the hub is asked for any
+        rows, releases = _tell_all(site, touched, deadline)
     return Withdrawn(tuple(sorted(photos)), rows, tuple(releases))
 
 
@@ -93,10 +91,11 @@ def settle(site: SiteConfig, *, deadline: float = 30.0) -> None:
     if not withdrawn_photos(site):
         return
     with site_lock(private_directory(site.directory / "withdrawals")):
-        for epoch, folders in _epochs(site).items():
-            waiting = [folder for folder in folders if _unsaid(site, folder)]
-            if waiting:
-                _tell(site, epoch, waiting, deadline)
+        epochs = _epochs(site)
+        for folder in _folders(site):
+            shrink(site, folder)  # a kill, or a release that was just being kept, may have come in between
+        waiting = {epoch: [f for f in folders if _unsaid(site, f)] for epoch, folders in epochs.items()}
+        _tell_all(site, waiting, deadline)
 
 
 def shrink(site: SiteConfig, folder: Path) -> bool:
@@ -105,10 +104,11 @@ def shrink(site: SiteConfig, folder: Path) -> bool:
     if not gone or not path.exists():
         return False
     with np.load(path, allow_pickle=False) as file:
+        photos = file["photos"]
+        keep = [i for i, photo in enumerate(photos) if str(photo) not in gone]
+        if len(keep) == len(photos):
+            return False
         arrays = {name: file[name] for name in file.files}
-    keep = [i for i, photo in enumerate(arrays["photos"]) if str(photo) not in gone]
-    if len(keep) == len(arrays["photos"]):
-        return False
     buffer = io.BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, **{name: array[keep] for name, array in arrays.items()})
     write_atomic(path, buffer.getvalue())
@@ -168,6 +168,33 @@ def _unsaid(site: SiteConfig, folder: Path) -> set[str]:
     """Withdrawn photos of a release that the hub has not acknowledged."""
     said = json.loads((folder / _SAID).read_text()) if (folder / _SAID).exists() else []
     return set(withdrawn_photos(site) & _names(folder)) - set(said)
+
+
+def _tell_all(
+    site: SiteConfig, epochs: Mapping[str, Sequence[Path]], deadline: float
+) -> tuple[int, list[str]]:
+    """Tell the hub for every epoch that has folders, whatever becomes of the others.
+
+    Returns:
+        Rows that went, and the names of the releases that a rotation is due for.
+
+    Raises:
+        WithdrawalError: of the first epoch that could not be told.
+    """
+    rows, due, failed = 0, list[str](), list[WithdrawalError]()
+    for epoch, folders in epochs.items():
+        if not folders:
+            continue
+        try:
+            gone, rotation = _tell(site, epoch, folders, deadline)
+        except WithdrawalError as error:
+            failed.append(error)
+            continue
+        rows += gone
+        due += [folder.name for folder in folders if rotation]
+    if failed:
+        raise failed[0]
+    return rows, due
 
 
 def _tell(site: SiteConfig, epoch: str, folders: Sequence[Path], deadline: float) -> tuple[int, bool]:
