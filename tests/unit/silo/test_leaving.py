@@ -46,6 +46,7 @@ class Part:
         self.said: list[tuple[FaultReason, str]] = []
         self.heard: list[Message] = []
         self.leaving = self.ended = ""
+        self.broken: Exception | None = None
         self.session = SimpleNamespace(enrolled=True, close=lambda: None, verify=self._verify)
 
     @staticmethod

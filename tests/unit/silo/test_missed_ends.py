@@ -93,3 +93,32 @@ def test_a_round_that_a_task_names_is_taken_up_instead(agent: Agent, site: SiteC
     # Its board is replayed: a release, for one, must be kept first.
     assert not hears(agent, last_word(Kind.RELEASED, key)).finished
     assert secret(site) == b"secret"
+
+
+@pytest.mark.parametrize(
+    ("handover", "answers", "expected"), [(False, 2, True), (True, 2, False), (True, 3, True)]
+)
+def test_an_empty_folder_is_no_list_of_tasks(
+    agent: Agent,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    handover: bool,
+    answers: int,
+    expected: bool,
+) -> None:
+    task = SiloTaskDocument("fg-11111111-enrol-west-1", {}, {}, 1)
+    looks: list[list[SiloTaskDocument]] = [[], [task] if handover else [], []][:answers]
+
+    class Source:
+        def wait(self, seconds: float) -> list[SiloTaskDocument]:
+            if len(looks) == 1:
+                agent.stop()
+            return looks.pop(0)
+
+    agent._source = Source()  # type: ignore[assignment]
+    object.__setattr__(agent._site, "handover", tmp_path if handover else None)
+    agent._follow_tasks()
+    kinds = []
+    while not agent._events.empty():
+        kinds.append(agent._events.get()[0])
+    assert ("listed" in kinds) is expected

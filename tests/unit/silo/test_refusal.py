@@ -45,4 +45,5 @@ def test_another_refusal_names_no_rule() -> None:
 
 def test_a_release_that_may_still_come_leaves_its_task_open_for_a_task_that_is_over_stays_over() -> None:
     assert TaskRefusal("ReleaseMissing", "it may still come").status()["phase"] == "Pending"
+    assert TaskRefusal("DataInvalid", "it may be put back").status()["phase"] == "Pending"
     assert TaskRefusal("ReleaseUnverified", "it will not mend").status()["phase"] == "Failed"

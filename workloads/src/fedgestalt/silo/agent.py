@@ -196,11 +196,11 @@ class Agent:
             self._refused.pop(document.name, None)
 
     def _still_refused(self, name: str) -> bool:
-        """A refusal stands; but a release that was missing may come, while an earlier round is still being followed."""
+        """A refusal stands; but a release that was missing may come, say, while an earlier round is still being followed."""
         if name not in self._refused:
             return False
         refusal, since = self._refused[name]
-        return refusal.reason != "ReleaseMissing" or time.monotonic() - since < ASK_AGAIN_SECONDS
+        return not refusal.may_pass or time.monotonic() - since < ASK_AGAIN_SECONDS
 
     def _report(self) -> None:
         """Tell the hub where the tasks stand, when something changed."""
@@ -250,7 +250,7 @@ class Agent:
                 log.warning("%s", error)
 
     def _follow_tasks(self) -> None:
-        listed = False
+        begun = listed = False
         while not self._stopping.is_set():
             try:
                 documents = self._source.wait(POLL_SECONDS)
@@ -260,9 +260,11 @@ class Agent:
                 continue
             for document in documents:
                 self._events.put(("task", document))
-            if not listed:
+            if begun and not listed:
                 self._events.put(("listed", None))
                 listed = True
+            # One look later: the operator writes a list's files one after another, and an empty folder is no list.
+            begun = begun or bool(documents) or self._site.handover is None
 
     def _follow_board(self, uid: str) -> None:
         view: BoardView | None = None

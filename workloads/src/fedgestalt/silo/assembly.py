@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from fedgestalt.secagg.computation import Computation
-from fedgestalt.secagg.messages import Message
+from fedgestalt.secagg.messages import FaultReason, Message
 from fedgestalt.silo.admission import Admission
 from fedgestalt.silo.base import Base, BaseError, load_base
-from fedgestalt.silo.counts import training_photos
+from fedgestalt.silo.config import SiteConfig
+from fedgestalt.silo.counts import CohortUnreadableError, training_photos
 from fedgestalt.silo.fetching import BundleFetch
 from fedgestalt.silo.part import RoundPart, silo_weight
 from fedgestalt.silo.refusal import TaskRefusal
@@ -22,7 +24,7 @@ from fedgestalt.silo.workloads import Workloads
 from fedgestalt.silo.workplace import Workplace
 from fedgestalt.training.parsing import parse_training
 
-DELEGATION_SECONDS: Final = 7 * 86400
+log = logging.getLogger(__name__)
 
 Admit = Callable[[bytes, Mapping[str, Any]], None]
 """Raises TaskRefusal where no grant fits the computation of this digest."""
@@ -57,8 +59,7 @@ def assemble(place: Workplace, first: Message, admit: Admit) -> Assembly:
     vocabulary: Mapping[str, Sequence[str]] = json.loads(
         board.download(place.uid, spec["vocabulary"]["digest"].removeprefix("sha256:"))
     )
-    cohort = site.datasets[spec["dataset"]]
-    photos = training_photos(cohort, vocabulary["trained"], withdrawn_photos(site))
+    photos = _photos(site, spec["dataset"], vocabulary["trained"])
     part = RoundPart(
         name=site.name,
         identity=place.identity,
@@ -70,7 +71,7 @@ def assemble(place: Workplace, first: Message, admit: Admit) -> Assembly:
         outbox=place.outbox,
         board=board,
         hub_key=site.hub_key,
-        not_after=place.first_seen("started", int(time.time())) + DELEGATION_SECONDS,
+        began=lambda attempt: place.first_seen(f"started/{attempt}", int(time.time())),
     )
     results = Results(
         site,
@@ -100,6 +101,20 @@ def assemble(place: Workplace, first: Message, admit: Admit) -> Assembly:
     fetch = BundleFetch(place, part, base)
     admission = Admission(part, base, place.vault, fetch.want)
     return Assembly(computation, part, results, workloads, admission, fetch)
+
+
+def _photos(site: SiteConfig, dataset: str, trained: Sequence[str]) -> int:
+    """How many photos this site trains on. One round's cohort that cannot be read is no reason to end the others."""
+    try:
+        return training_photos(site.datasets[dataset], trained, withdrawn_photos(site))
+    except KeyError as error:
+        log.error("the site's configuration names no dataset %r, which a grant allows", dataset)
+        raise TaskRefusal(FaultReason.DATA_INVALID, f"the site has no dataset {dataset!r}") from error
+    except CohortUnreadableError as error:
+        log.error("%s", error)
+        raise TaskRefusal(
+            FaultReason.DATA_INVALID, "the site's cohort cannot be read; its log says why"
+        ) from error
 
 
 def _load_base(place: Workplace, computation: Mapping[str, Any], blobs: Sequence[str]) -> Base | None:

@@ -54,6 +54,10 @@ class Steps(Protocol):
         """Take no further part."""
         ...
 
+    def started(self) -> None:
+        """A member's start is known now."""
+        ...
+
 
 class Course:
     """The global models of one silo in one round. Not safe for threads: whoever calls holds the part's lock."""
@@ -72,6 +76,11 @@ class Course:
         """The members whose global model is known."""
         found = ((member.name, self._models.get(member.name)) for member in self._training.members)
         return {name: model for name, model in found if model is not None}
+
+    def unknown(self, member: str) -> bool:
+        """Whether a member is trained whose start the trainer has not derived yet."""
+        trained = any(known.name == member for known in self._training.trainable)
+        return trained and self._models.get(member) is None
 
     @property
     def complete(self) -> bool:
@@ -97,6 +106,7 @@ class Course:
         fresh = GlobalModel(0, fresh.tensors, fresh.hash)
         if known is None:
             self._models.put(member, fresh)
+            self._steps.started()
         elif known.initial_hash != fresh.initial_hash:
             raise LinkRefusal(
                 STOPPED, f"{member}: another start than before; the task or the weights changed"

@@ -11,9 +11,8 @@ from __future__ import annotations
 import hashlib
 import logging
 import threading
-import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +46,8 @@ from fedgestalt.training.config import TrainingConfig
 log = logging.getLogger(__name__)
 
 EVALUATION = "evaluation"
+DELEGATION_SECONDS: Final = 7 * 86400
+_OF_THE_MODEL: Final = (Kind.AGGREGATE, Kind.ADVANCE, Kind.SKIP)
 
 
 class RoundPart:
@@ -65,17 +66,23 @@ class RoundPart:
         outbox: Outbox,
         board: Board,
         hub_key: bytes,
-        not_after: int,
+        began: Callable[[int], int],
     ) -> None:
+        """``began``: when this silo began an enrolment attempt, Unix seconds; after a restart still the same."""
         self.name, self.training = name, training
         self._identity, self._computation, self._weight = identity, computation, weight
         self._store, self._outbox, self._board = store, outbox, board
-        self._hub_key, self._not_after = hub_key, not_after
+        self._hub_key, self._began = hub_key, began
         self.course = Course(self, training, models)
         """How the models move; call it under :attr:`lock`."""
         self._session: SiloSession | None = None
         self._changed = threading.Condition(threading.RLock())
         self._begun: set[tuple[int, str, int]] = set()
+        self._held: list[Message] = []
+        """Messages from the first one on that needs a model whose start the trainer has not derived yet."""
+        self.broken: Exception | None = None
+        """What kept an effect from being carried out. The session believes it done: only a restart, which replays the
+        board, mends that, whichever thread met it."""
         self._ended = self._leaving = ""
         self.on_evaluation: Callable[[NDArray[np.uint32]], bytes] | None = None
         """Called with the unblinded sum of the evaluation's contributions; returns the hash that confirms it."""
@@ -90,6 +97,9 @@ class RoundPart:
             if self._session is not None and self._session.enrolment_number >= attempt:
                 return
             log.info("%s: enrolling, attempt %d", self.name, attempt)
+            self._held.clear()
+            # By the time of the first start, also for the others' delegations: an enrolment that stood is not judged anew.
+            now = self._began(attempt)
             self._session = SiloSession(
                 self.name,
                 self._identity,
@@ -98,8 +108,8 @@ class RoundPart:
                 self._weight,
                 self._store,
                 hub_key=self._hub_key,
-                not_after=self._not_after,
-                now=time.time(),
+                not_after=now + DELEGATION_SECONDS,
+                now=now,
             )
             self._apply(self._session.open())
 
@@ -112,8 +122,23 @@ class RoundPart:
             elif message.slot.kind == Kind.RELEASED:
                 self.end("the round is over")
             if session is not None and message.slot.enrolment == session.enrolment_number:
-                self._apply(session.on(message))
+                if self._held or self._too_early(message):
+                    self._held.append(message)
+                else:
+                    self._apply(session.on(message))
             self._changed.notify_all()
+
+    def started(self) -> None:
+        """A member's start is known: what was held back for it is heard now, in order."""
+        with self._changed:
+            while self._held and not self._too_early(self._held[0]):
+                self._apply(self.session.on(self._held.pop(0)))
+
+    def _too_early(self, message: Message) -> bool:
+        # The others may finish a communication round while this silo's trainer still aligns its photos. Their sums wait at
+        # the exchange, so that no more than one of them is in memory.
+        member = message.slot.member
+        return message.slot.kind in _OF_THE_MODEL and member != EVALUATION and self.course.unknown(member)
 
     @property
     def session(self) -> SiloSession:
@@ -213,6 +238,13 @@ class RoundPart:
     # ------------------------------------------------------------------ effects
 
     def _apply(self, effects: Iterable[Effect]) -> None:
+        try:
+            self._carry_out(effects)
+        except Exception as error:
+            self.broken = self.broken or error
+            raise
+
+    def _carry_out(self, effects: Iterable[Effect]) -> None:
         for effect in effects:
             self._changed.notify_all()
             match effect:

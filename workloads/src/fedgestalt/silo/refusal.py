@@ -31,8 +31,13 @@ class TaskRefusal(Exception):  # noqa: N818 - the site's answer, not an error of
         causes = dict.fromkeys(mismatch.reason for mismatch in found)
         return cls(FaultReason.GRANT_MISMATCH, "; ".join(map(str, found)), tuple(causes))
 
+    @property
+    def may_pass(self) -> bool:
+        """Whether it is asked again: a release that is missing may come, and a cohort may be put back."""
+        return self.reason in ("ReleaseMissing", FaultReason.DATA_INVALID)
+
     def status(self) -> dict[str, Any]:
-        """What the hub may know of a task that is refused. A release that is missing may come: that is no end yet."""
-        phase = "Pending" if self.reason == "ReleaseMissing" else "Failed"
+        """What the hub may know of a task that is refused. What may pass is no end yet."""
+        phase = "Pending" if self.may_pass else "Failed"
         status = {"phase": phase, "reason": self.reason, "fraction": 0.0, "message": str(self)}
         return {**status, "causes": [c.value for c in self.causes]} if self.causes else status

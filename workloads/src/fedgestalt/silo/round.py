@@ -265,7 +265,13 @@ class RoundWork:
             return part.course.complete
 
     def poll(self) -> None:
-        """Watch the processes and the grant, and fetch what is missing."""
+        """Watch the processes and the grant, and fetch what is missing.
+
+        Raises:
+            Exception: something of the round could not be carried out; only a restart of the agent mends that.
+        """
+        if self._part is not None and self._part.broken is not None and not self.finished:
+            raise self._part.broken
         if self._part is not None and not self.finished:
             why = self._leave.due(self._part, self._believed)
             if why is not None:
