@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from tests.protocol.secagg.conftest import START, Federation
 
+from fedgestalt.crypto.keys import Identity
 from fedgestalt.exchange.errors import UnreachableError
 from fedgestalt.secagg.kinds import Kind
-from fedgestalt.secagg.messages import Message
+from fedgestalt.secagg.messages import Message, Slot, sign
 from fedgestalt.silo.models import GlobalModel, ModelStore
 from fedgestalt.silo.outbox import Outbox
 from fedgestalt.silo.part import DELEGATION_SECONDS, RoundPart
@@ -135,6 +136,16 @@ def test_a_round_that_was_skipped_meanwhile_is_skipped_here_too(late: Late) -> N
     late.hear()
     late.part.course.initial(MEMBER, TENSORS)
     assert (late.model().t, late.part.course.take(MEMBER, 1).skipped) == (1, True)
+
+
+def test_only_the_hub_ends_a_round(late: Late) -> None:
+    late.hear()
+    slot = Slot(late.part.session.computation.round, 1, "", 0, 0, Kind.FAILED, "hub")
+    body = {"reason": "Deleted", "message": "the round was deleted"}
+    late.part.on_message(sign(slot, body, (), Identity.generate()))
+    assert late.part.ended == ""
+    late.part.on_message(sign(slot, body, (), late.federation.hub_key))
+    assert late.part.ended == "the round failed: Deleted"
 
 
 def test_what_a_trainers_thread_could_not_send_ends_the_agent_which_sends_it_after_its_restart(

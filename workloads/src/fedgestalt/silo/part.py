@@ -17,6 +17,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from fedgestalt.crypto.errors import SignatureError
 from fedgestalt.crypto.keys import Identity
 from fedgestalt.secagg.computation import Computation
 from fedgestalt.secagg.effects import (
@@ -34,7 +35,7 @@ from fedgestalt.secagg.effects import (
     Void,
 )
 from fedgestalt.secagg.errors import SpoolLostError
-from fedgestalt.secagg.messages import FaultReason, Kind, Message, Slot
+from fedgestalt.secagg.messages import FaultReason, Kind, Message, Slot, verify
 from fedgestalt.secagg.quantise import two_significant_bits
 from fedgestalt.secagg.session import SiloSession
 from fedgestalt.silo.course import Course
@@ -117,16 +118,23 @@ class RoundPart:
         """One message of the board, in order."""
         with self._changed:
             session = self._session
-            if message.slot.kind == Kind.FAILED:
-                self.end(f"the round failed: {message.body['reason']}")
-            elif message.slot.kind == Kind.RELEASED:
-                self.end("the round is over")
+            if message.slot.kind in (Kind.FAILED, Kind.RELEASED) and self._of_the_hub(message):
+                released = message.slot.kind == Kind.RELEASED
+                self.end("the round is over" if released else f"the round failed: {message.body['reason']}")
             if session is not None and message.slot.enrolment == session.enrolment_number:
                 if self._held or self._too_early(message):
                     self._held.append(message)
                 else:
                     self._apply(session.on(message))
             self._changed.notify_all()
+
+    def _of_the_hub(self, message: Message) -> bool:
+        try:
+            verify(message, self._hub_key)
+        except SignatureError as error:
+            log.warning("not believed: %s", error)
+            return False
+        return True
 
     def started(self) -> None:
         """A member's start is known: what was held back for it is heard now, in order."""
