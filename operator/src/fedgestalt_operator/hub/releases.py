@@ -149,7 +149,17 @@ class HubReleases:
             gallery=sum(c.gallery for c in counts),
             undiagnosed=sum(c.undiagnosed for c in counts),
             due=tuple(Due(d.cause.value, d.silo, d.since) for d in found.rotation_due),
+            look_due=found.look_due,
         )
+
+    def discover(self, epoch: str) -> None:
+        """Look for clusters anew, with the time that a publication has: the rows of all silos are compared."""
+        try:
+            found = self._epochs.discover(epoch)
+        except RefusedError as error:
+            log.warning("no clusters are looked for in epoch %s: %s", epoch[:12], error)
+        else:
+            log.info("looked for clusters in epoch %s anew: %d", epoch[:12], found)
 
     def delete_blob(self, round_uid: str, digest: str) -> None:
         """Delete a blob; one that was announced and never came is as good as deleted."""
