@@ -89,6 +89,8 @@ class World(SlotIndex):
     round: FederationRound
     hook: Hook = lambda silo, kind, member, t, a: POST
     job_hook: Callable[[str], str] = lambda name: "ok"
+    rows_refused: dict[str, str] = field(default_factory=dict)
+    """Silos whose rows the kernel cannot use, and why."""
     job_seconds: float = 2.0
     now: float = 1000.0
     entries: list[Entry] = field(default_factory=list)
@@ -210,7 +212,8 @@ class World(SlotIndex):
                 if kind == JobKind.KERNEL.value:
                     rows = self.hub("rows-closed", self.enrolment)
                     assert rows is not None
-                    result = {"owners": {s: digest(s).hex() for s in rows.body["silos"]}}
+                    used = [s for s in rows.body["silos"] if s not in self.rows_refused]
+                    result = {"owners": {s: digest(s).hex() for s in used}, "refused": self.rows_refused}
                 phase = JobPhase.SUCCEEDED if fate == "ok" else JobPhase.FAILED
                 self.jobs[name] = replace(state, phase=phase, result=result if fate == "ok" else {})
 

@@ -203,6 +203,35 @@ def test_kernel_that_always_fails_ends_the_round_with_its_reason():
     assert reason(world.run()) == "KernelFailed"
 
 
+def test_silo_whose_rows_the_kernel_refuses_is_named_and_the_others_are_released():
+    world = World(make_round(), rows_refused={"silo-00": "this is not a flake-rows/v1 blob"})
+    status = world.run()
+    assert reason(status) == "Released"
+    (ranked,) = world.decisions("rankings")
+    assert sorted(ranked.body["owners"]) == ["silo-01", "silo-02", "silo-03"]
+    assert {s["name"]: s.get("fault") for s in status["silos"] if "fault" in s} == {"silo-00": "RowsRefused"}
+    assert len([name for name in world.ever_created if "kernel" in name]) == 1, (
+        "another run would say the same"
+    )
+
+
+def test_kernel_that_can_compare_too_few_silos_ends_the_round_and_names_the_others():
+    refused = {"silo-00": "width 8, most have width 4", "silo-02": "gallery row 0 is not of length one"}
+    world = World(make_round(), rows_refused=refused)
+    status = world.run()
+    assert reason(status) == "KernelFailed"
+    message = status["conditions"][0]["message"]
+    assert message.endswith(
+        "refused: silo-00 (width 8, most have width 4), silo-02 (gallery row 0 is not of length one)"
+    )
+    assert len([name for name in world.ever_created if "kernel" in name]) == 1
+
+
+def test_kernel_that_says_nothing_of_a_silo_has_failed():
+    world = World(make_round(), rows_refused={"silo-09": "never asked"})
+    assert reason(world.run()) == "KernelFailed"
+
+
 def test_job_that_hangs_is_deleted_when_the_round_ends():
     world = World(make_round(), job_hook=lambda name: "hang" if "kernel" in name else "ok")
     assert reason(world.run()) == "DeadlineExceeded"

@@ -244,3 +244,6 @@ class ExchangePort:
     def epoch(self, epoch: str) -> EpochState | None:
         """See the port."""
         return None
+
+    def discover(self, epoch: str) -> None:
+        """See the port: no epoch is there to look at."""

@@ -186,6 +186,20 @@ def test_letters_outlive_a_restart_and_a_new_look_but_not_their_cluster(hospital
     assert refresh(hospitals.sites["east"]) == 0
 
 
+def test_letters_outlive_the_withdrawal_of_a_case_that_is_not_in_their_cluster(hospitals: Hospitals) -> None:
+    hospitals.cli("east", "consent", hospitals.finding("east"), "--contact", CALL["east"])
+    hospitals.cli("west", "consent", hospitals.finding("west"), "--contact", CALL["west"])
+    hospitals.letters(2)
+    with hospitals.client("north") as client:
+        client.withdraw(EPOCH, "north", [handle(FIRST["north"])], hospitals.federation.silos["north"])
+        assert not client.status(EPOCH).look_due, "that is between the exchange and the hub"
+    assert hospitals.hub.status(EPOCH).look_due
+    assert hospitals.hub.discover(EPOCH) == 1
+    assert not hospitals.hub.status(EPOCH).look_due
+    hospitals.letters()
+    assert [contact.silo for contact in hospitals.contacts("east")] == ["west"]
+
+
 def test_letters_go_with_their_epoch_and_are_no_error_then(hospitals: Hospitals) -> None:
     hospitals.letters()
     hospitals.hub.end(EPOCH, "d" * 64)

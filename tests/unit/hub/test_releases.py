@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import ClassVar
 
 import pytest
 
 from fedgestalt.exchange.errors import Code, RefusedError, refused
+from fedgestalt.secagg.messages import Kind
 from fedgestalt_operator.hub.releases import HubReleases
 
 
@@ -51,6 +54,36 @@ def test_rows_that_cannot_be_served_do_not_keep_the_others_from_being_published(
     epochs.refusals["west"] = Code.FORBIDDEN
     with pytest.raises(RefusedError):
         releases._take("ab" * 32, "west", "round", "cd" * 32)
+
+
+def test_rows_that_the_kernel_refused_are_deleted_and_not_served(tmp_path: Path) -> None:
+    class Serving(Epochs):
+        def open(self, epoch: str, release: str, silos: list[str]) -> None:
+            self.opened = silos
+
+    class Blobs:
+        deleted: ClassVar[list[str]] = []
+
+        def delete_blob(self, round_uid: str, digest: str) -> None:
+            self.deleted.append(digest)
+
+    def message(kind: Kind, sender: str, **body: object) -> SimpleNamespace:
+        return SimpleNamespace(
+            slot=SimpleNamespace(kind=kind, sender=sender, enrolment=1), body=body, blobs=[sender]
+        )
+
+    names = ("east", "north", "west")
+    said = [message(Kind.ROWS, name) for name in names]
+    said.append(message(Kind.ROWS_CLOSED, "hub", silos=list(names)))
+    said.append(message(Kind.RANKINGS, "hub", owners={"north": b"", "west": b""}))
+    epochs, blobs = Serving({}), Blobs()
+    (tmp_path / "ef").mkdir()
+    manifest = {"operation": "Train", "epoch": "ab" * 32, "rows": {n: {"undiagnosed": 0} for n in names}}
+    releases = HubReleases(tmp_path, blobs, epochs)  # type: ignore[arg-type]
+    releases._serve("round", "ef", manifest, said)  # type: ignore[arg-type]
+    assert epochs.taken == ["north", "west"]
+    assert blobs.deleted == list(names)
+    assert epochs.opened == list(names), "it holds the epoch's key as the others do"
 
 
 def test_an_epoch_that_was_rotated_is_seen_with_its_successor(tmp_path: Path) -> None:

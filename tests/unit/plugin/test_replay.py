@@ -76,6 +76,16 @@ def test_every_decision_of_rounds_with_crashes_faults_and_suspensions_is_reprodu
             assert checked.same, f"seed {seed}: {checked.made}, expected {checked.expected}"
 
 
+@pytest.mark.parametrize("others", [{}, {"south": "rows of length 2, not one"}])
+def test_rows_that_the_kernel_refused_are_reproduced(others: dict[str, str]) -> None:
+    rig = Rig()
+    rig.world.rows_refused = {"west": "width 8, most have width 4", **others}
+    rig.world.run()
+    found = of_kind(record_of(rig), "failed" if others else "rankings")
+    assert found.same
+    assert found.verdict == "needs job"
+
+
 def test_decision_made_without_a_lost_silo_needs_presence_and_names_it() -> None:
     rig = Rig()
     rig.until(lambda w: w.decisions("senders"))

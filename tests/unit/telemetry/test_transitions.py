@@ -106,6 +106,12 @@ def test_a_failed_task_is_told_once_although_the_silo_counts_as_absent_and_fault
     assert of_status(ROUND, now, now) == []
 
 
+def test_rows_that_the_kernel_refused_are_not_called_a_fault_that_the_silo_reported():
+    (found,) = of_status(ROUND, status(), status(silos=[silo("north"), silo("west", fault="RowsRefused")]))
+    assert (found.reason, found.silo, found.severity) == ("RowsRefused", "west", Severity.WARNING)
+    assert found.message == "the kernel refused the rows of west"
+
+
 def test_a_fault_and_a_differing_model_name_the_silo():
     now = status(silos=[silo("north", fault="NonFinite"), silo("west", differs="model r50 t=2")])
     found = of_status(ROUND, status(), now)

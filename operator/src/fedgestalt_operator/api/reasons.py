@@ -83,6 +83,12 @@ class FaultReason(StrEnum):
     INITIAL_WEIGHTS_MISSING = "InitialWeightsMissing"
 
 
+class RowsReason(StrEnum):
+    """What the hub says of a silo's rows; it stands where a fault that the silo posts would."""
+
+    ROWS_REFUSED = "RowsRefused"
+
+
 class SuspendedReason(StrEnum):
     """Reasons of a FederationRound's `Suspended` condition."""
 

@@ -222,6 +222,11 @@ class RealExchange:
         return self._releases.epoch(epoch)
 
     @_mapped
+    def discover(self, epoch: str) -> None:
+        """See `HubExchange.discover`."""
+        self._releases.discover(epoch)
+
+    @_mapped
     def forget(self, round_uid: str) -> None:
         """See `HubExchange.forget`."""
         self._client.delete_round_tasks(round_uid)

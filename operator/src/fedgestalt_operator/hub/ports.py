@@ -126,3 +126,10 @@ class HubExchange(Protocol):
     def epoch(self, epoch: str) -> EpochState | None:
         """An epoch (hexadecimal) as the query service knows it; None if it answers for it no longer."""
         ...
+
+    def discover(self, epoch: str) -> None:
+        """Have the query service look for clusters of undiagnosed cases anew. Repeatable.
+
+        An epoch that ended meanwhile, or whose rows cannot be compared, has none.
+        """
+        ...

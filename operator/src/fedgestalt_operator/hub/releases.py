@@ -98,12 +98,13 @@ class HubReleases:
         """Give the gallery to the query service; the round's own rows, tests among them, go."""
         epoch = manifest["epoch"]
         stands = self._open(epoch, digest, manifest)
-        closed = next(m for m in reversed(messages) if m.slot.kind is Kind.ROWS_CLOSED)
+        # Not all whose rows were closed: those that the kernel refused would, taken first, fix width and frame for all.
+        ranked = next(m for m in reversed(messages) if m.slot.kind is Kind.RANKINGS)
         for message in messages:
-            if message.slot.kind is not Kind.ROWS or message.slot.enrolment != closed.slot.enrolment:
+            if message.slot.kind is not Kind.ROWS or message.slot.enrolment != ranked.slot.enrolment:
                 continue
             owner, rows = message.slot.sender, message.blobs[0]
-            if stands and owner in closed.body["silos"]:
+            if stands and owner in ranked.body["owners"]:
                 self._take(epoch, owner, round_uid, rows)
             self.delete_blob(round_uid, rows)
         if stands and any(rows["undiagnosed"] for rows in manifest["rows"].values()):
@@ -148,7 +149,17 @@ class HubReleases:
             gallery=sum(c.gallery for c in counts),
             undiagnosed=sum(c.undiagnosed for c in counts),
             due=tuple(Due(d.cause.value, d.silo, d.since) for d in found.rotation_due),
+            look_due=found.look_due,
         )
+
+    def discover(self, epoch: str) -> None:
+        """Look for clusters anew, with the time that a publication has: the rows of all silos are compared."""
+        try:
+            found = self._epochs.discover(epoch)
+        except RefusedError as error:
+            log.warning("no clusters are looked for in epoch %s: %s", epoch[:12], error)
+        else:
+            log.info("looked for clusters in epoch %s anew: %d", epoch[:12], found)
 
     def delete_blob(self, round_uid: str, digest: str) -> None:
         """Delete a blob; one that was announced and never came is as good as deleted."""

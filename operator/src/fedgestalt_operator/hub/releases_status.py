@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Final
 
@@ -12,6 +13,7 @@ from ..plan.release_status import Seen, release_status
 from .listener import Listener
 from .ports import ExchangeUnavailable, HubExchange
 
+log = logging.getLogger(__name__)
 EVERY: Final = 60.0
 """Seconds between two looks at an epoch: withdrawals are of minutes, not of milliseconds."""
 
@@ -38,11 +40,21 @@ class ReleaseReconciler:
             return None
         old = document.get("status", {})
         release = parse_release(document)
-        status = release_status(release, self._look(release), now=self._now(), old=old)
+        seen = self._look(release)
+        status = release_status(release, seen, now=self._now(), old=old)
         if status != old:
             self._cluster.patch_status(KIND, namespace, name, status)
             self._listener.status_written(document, old, status)
+        if seen.epoch is not None and seen.epoch.look_due:
+            self._look_for_clusters(release)
         return EVERY
+
+    def _look_for_clusters(self, release: Release) -> None:
+        """Once after cases went: the clusters that they were in are gone, and others may be there without them."""
+        try:
+            self._exchange.discover(release.epoch)
+        except ExchangeUnavailable as error:
+            log.warning("release %s: clusters are looked for later: %s", release.metadata.name, error)
 
     def _look(self, release: Release) -> Seen:
         try:

@@ -28,8 +28,7 @@ def step_encoding(ctx: Context, out: Draft) -> None:
         out.decide((ctx.enrolment, MATCHING, 0, 0), Kind.STAGE, {})
         return
     rows = complete(ctx.board.silos(Kind.ROWS, ctx.at))
-    adopting = ctx.round.operation is Operation.ADOPT
-    needed = 1 if adopting else ctx.need
+    needed = _needed(ctx)
     step = gather(ctx, rows, ctx.encoders, needed=needed, excused=ctx.excused(ctx.at))
     if step.complete:
         agreeing = _agreeing(ctx, step.arrived)
@@ -49,7 +48,11 @@ def step_encoding(ctx: Context, out: Draft) -> None:
 
 
 def step_matching(ctx: Context, out: Draft) -> None:
-    """Run the kernel Job and post where each owner finds its sealed rankings."""
+    """Run the kernel Job and post where each owner finds its sealed rankings.
+
+    A silo whose rows the Job could not use goes on without rankings, as one that sent none: the others do not lose a
+    trained round for it.
+    """
     closed = ctx.board.hub(Kind.ROWS_CLOSED, ctx.at)
     assert closed is not None, "Matching begins after rows-closed"
     owners = set(closed.body["silos"])
@@ -68,6 +71,13 @@ def step_matching(ctx: Context, out: Draft) -> None:
     )
     if job.state is not None:
         found = {name: bytes.fromhex(digest) for name, digest in job.state.result["owners"].items()}
+        if len(found) < _needed(ctx):
+            named = ", ".join(f"{silo} ({why})" for silo, why in sorted(_refused(job.state).items()))
+            out.fail(
+                RoundReason.KERNEL_FAILED,
+                f"rows of {_needed(ctx)} silos are needed that the kernel can compare, it has {len(found)}; refused: {named}",
+            )
+            return
         out.decide(ctx.at, Kind.RANKINGS, {"owners": found})
     elif job.stuck:
         out.fail(RoundReason.KERNEL_NOT_STARTED, f"the kernel Job's last restart never ran: {job.stuck}")
@@ -90,8 +100,23 @@ def _agreeing(ctx: Context, rows: Mapping[str, Entry]) -> list[str]:
     return [silo for silo, pair in made.items() if pair == wanted]
 
 
-def _has_owners(state: JobState, owners: set[str]) -> bool:
-    found = state.result.get("owners")
+def _needed(ctx: Context) -> int:
+    """Silos whose rows are needed; of newcomers one is enough."""
+    return 1 if ctx.round.operation is Operation.ADOPT else ctx.need
+
+
+def _has_owners(state: JobState, closed: set[str]) -> bool:
+    """Whether the Job answers for every silo whose rows it was given: with rankings, or with why there are none."""
+    found, refused = state.result.get("owners"), _refused(state)
     return (
-        isinstance(found, dict) and found.keys() == owners and all(len(str(d)) == 64 for d in found.values())
+        isinstance(found, dict)
+        and found.keys() | refused.keys() == closed
+        and not found.keys() & refused.keys()
+        and all(len(str(d)) == 64 for d in found.values())
     )
+
+
+def _refused(state: JobState) -> dict[str, str]:
+    """Silos whose rows the Job could not use, with its short reasons."""
+    found = state.result.get("refused", {})
+    return {str(silo): str(reason) for silo, reason in found.items()} if isinstance(found, dict) else {}

@@ -26,6 +26,7 @@ class Due:
 class EpochState:
     """An epoch as the exchange knows it: the rows it keeps, and why it should be rotated.
 
+    `look_due`: cases went since the hub looked for clusters of undiagnosed ones.
     `successor` is the release (hexadecimal digest) that rotated it: then it has no rows and answers nothing.
     """
 
@@ -33,6 +34,7 @@ class EpochState:
     undiagnosed: int
     due: tuple[Due, ...] = ()
     successor: str = ""
+    look_due: bool = False
 
 
 @dataclass(frozen=True, slots=True)

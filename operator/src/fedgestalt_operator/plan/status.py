@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from ..api.conditions import Condition, ConditionType, Truth, documents, timestamp
-from ..api.reasons import RoundReason, SuspendedReason
+from ..api.reasons import RoundReason, RowsReason, SuspendedReason
 from ..api.round import Phase
 from .context import Context, hex_of
 from .kinds import Kind
@@ -55,10 +55,20 @@ def _silo(ctx: Context, silo: str) -> dict[str, Any]:
             document["task"]["causes"] = [cause.value for cause in task.causes]
     if faults:
         document["fault"] = str(faults[-1].body.get("reason", ""))
+    if silo in _rows_refused(ctx):
+        document["fault"] = RowsReason.ROWS_REFUSED.value
     differing = _differs(ctx, silo)
     if differing:
         document["differs"] = differing
     return document
+
+
+def _rows_refused(ctx: Context) -> frozenset[str]:
+    """Silos whose rows were closed with the others', and who have no rankings: the kernel could not use them."""
+    closed, ranked = ctx.board.hub(Kind.ROWS_CLOSED, ctx.at), ctx.board.hub(Kind.RANKINGS, ctx.at)
+    if closed is None or ranked is None:
+        return frozenset()
+    return frozenset(silo for silo in closed.body["silos"] if silo not in ranked.body["owners"])
 
 
 def _differs(ctx: Context, silo: str) -> str:

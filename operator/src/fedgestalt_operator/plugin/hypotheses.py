@@ -34,7 +34,9 @@ def required(record: BoardRecord, made: Entry, prefix: Sequence[Entry], now: flo
             return Facts(jobs={aggregate_name(*at, 0): _succeeded({"digest": plain(body["digest"])["$hex"]})})
         case Kind.RANKINGS:
             owners = {silo: plain(digest)["$hex"] for silo, digest in body["owners"].items()}
-            return Facts(jobs={kernel_name(uid, made.enrolment, 0): _succeeded({"owners": owners})})
+            refused = dict.fromkeys(sorted(_closed(made, prefix) - owners.keys()), "")
+            result = {"owners": owners, "refused": refused}
+            return Facts(jobs={kernel_name(uid, made.enrolment, 0): _succeeded(result)})
         case Kind.RETRY if body.get("reason") == RetryReason.JOB_FAILED:
             return Facts(jobs=_all_failed(record, made))
         case Kind.RETRY if body.get("reason") == RetryReason.JOB_NOT_STARTED:
@@ -101,6 +103,12 @@ def _presences(
             yield silent_or_barred(candidate, prefix, now)
 
 
+def _closed(made: Entry, prefix: Sequence[Entry]) -> frozenset[str]:
+    """Silos whose rows the kernel was given in the enrolment of a decision."""
+    found = (e for e in prefix if e.kind == Kind.ROWS_CLOSED and e.enrolment == made.enrolment)
+    return frozenset(silo for e in found for silo in e.body["silos"])
+
+
 def _late(made: Entry, prefix: Sequence[Entry]) -> frozenset[str]:
     """Silos that had announced blobs and were left out all the same."""
     announced = {Kind.SURVIVORS: Kind.MASKED, Kind.ROWS_CLOSED: Kind.ROWS}.get(Kind(made.kind))
@@ -139,6 +147,11 @@ def _of_failure(record: BoardRecord, made: Entry, prefix: Sequence[Entry], now: 
             return Facts(vocabulary_unknown=True)
         case RoundReason.PEER_REFUSED if "its grant does not fit" in message:
             return Facts(failed=dict.fromkeys(sorted(named), FaultReason.GRANT_MISMATCH.value))
+        case RoundReason.KERNEL_FAILED if "; refused: " in message:
+            refused = dict(_refused(message, silos))
+            owners = dict.fromkeys(sorted(_closed(made, prefix) - refused.keys()), "0" * 64)
+            result = {"owners": owners, "refused": refused}
+            return Facts(jobs={kernel_name(uid, made.enrolment, 0): _succeeded(result)})
         case RoundReason.KERNEL_FAILED:
             return Facts(jobs={kernel_name(uid, made.enrolment, r): _FAILED for r in range(MAX_RESTARTS + 1)})
         case RoundReason.KERNEL_NOT_STARTED:
@@ -153,6 +166,12 @@ def _of_failure(record: BoardRecord, made: Entry, prefix: Sequence[Entry], now: 
         stuck = failing[3] == RetryReason.JOB_NOT_STARTED
         jobs[aggregate_name(*at, MAX_RESTARTS)] = _stuck() if stuck else _FAILED
     return replace(facts, jobs=jobs)
+
+
+def _refused(message: str, silos: frozenset[str]) -> list[tuple[str, str]]:
+    """`refused: west (this is no upload), south (width 8)`: each silo with the kernel's reason, which may hold commas."""
+    name = "|".join(map(re.escape, sorted(silos)))
+    return re.findall(rf"({name}) \((.*?)\)(?=, (?:{name}) \(|$)", message.partition("; refused: ")[2])
 
 
 def _of_segments(message: str, silos: frozenset[str], prefix: Sequence[Entry], now: float) -> Facts:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from ..api.reasons import FaultReason, GrantReason, RoundReason
+from ..api.reasons import FaultReason, GrantReason, RoundReason, RowsReason
 
 RUNBOOK: Final = "docs/runbooks/federationround.md"
 
@@ -48,7 +48,10 @@ MEANINGS: Final[dict[RoundReason, tuple[str, str]]] = {
         "too few silos held the same global model: their masks would not cancel",
         "Compare the silos' software versions and initial weights, then create another round.",
     ),
-    RoundReason.KERNEL_FAILED: ("the kernel Job failed and so did its restarts", "Read the Job's log."),
+    RoundReason.KERNEL_FAILED: (
+        "the kernel Job failed and so did its restarts, or it could compare the rows of too few silos",
+        "Read the Job's log.",
+    ),
     RoundReason.KERNEL_NOT_STARTED: (
         "no pod of the kernel Job or of its restarts began in time",
         "Ask the platform team for what the message names (image, node, quota), then create another round.",
@@ -103,6 +106,7 @@ AT_THE_SILO: Final[dict[str, str]] = {
     FaultReason.CLOCK_SKEWED: "its clock is off by more than 5 minutes",
     FaultReason.TRAINER_FAILED: "its training failed; its own log says why",
     FaultReason.DATA_INVALID: "its cohort cannot be read",
+    RowsReason.ROWS_REFUSED: "the kernel could not compare its rows with the others'; the Job's log says why",
     FaultReason.INITIAL_WEIGHTS_MISSING: "it does not have the initial weights of that digest",
 }
 """What a reason in a wait or beside a silo means."""

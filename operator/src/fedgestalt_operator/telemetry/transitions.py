@@ -213,7 +213,9 @@ def _silos(old: Status, new: Status) -> Iterator[Transition]:
         fault = now.get("fault", "")
         said = failed and past.get("phase") != "Failed" and fault == task.get("reason")
         if fault and fault != last.get("fault") and not said:
-            yield told(name, TransitionKind.SILO, fault, f"{name} reported a fault")
+            refused = fault == reasons.RowsReason.ROWS_REFUSED
+            message = f"the kernel refused the rows of {name}" if refused else f"{name} reported a fault"
+            yield told(name, TransitionKind.SILO, fault, message)
         differs = now.get("differs", "")
         if differs and differs != last.get("differs"):
             reason = TransitionReason.MODEL_DIFFERS.value

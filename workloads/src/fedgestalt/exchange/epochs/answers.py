@@ -46,13 +46,17 @@ class Spent:
 
 @dataclass(frozen=True, slots=True)
 class EpochStatus:
-    """An epoch as the hub describes it; ``budgets`` has the caller's own, for the hub everybody's."""
+    """An epoch as the hub describes it; ``budgets`` has the caller's own, for the hub everybody's.
+
+    ``look_due`` is for the hub alone: cases went since it looked for clusters.
+    """
 
     epoch: str
     release: str
     silos: Mapping[str, Counts]
     rotation_due: tuple[RotationDue, ...]
     budgets: Mapping[str, Spent]
+    look_due: bool = False
 
 
 def parse_answer(data: bytes, epoch: str) -> QueryAnswer:
@@ -108,6 +112,7 @@ def parse_status(data: bytes, epoch: str) -> EpochStatus:
                 str(silo): Spent(_budget(entry["spent"]), _budget(entry["limit"]))
                 for silo, entry in content["budgets"].items()
             },
+            look_due=content.get("lookDue") is True,
         )
 
     return _parse(data, read, "description of an epoch")

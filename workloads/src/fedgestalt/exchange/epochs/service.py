@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -24,9 +24,13 @@ from fedgestalt.exchange.errors import BudgetSpentError, Code, EpochUnknownError
 from fedgestalt.flake.chance import Chance
 from fedgestalt.flake.discovery import discover
 from fedgestalt.flake.errors import FlakeError
+from fedgestalt.flake.finding import Cluster
 from fedgestalt.flake.index import GalleryIndex, Match
 from fedgestalt.flake.mask import UNIT_TOLERANCE
 from fedgestalt.flake.rows import RowLimits, SiloRows, UndiagnosedRows
+
+LOOKS: Final = 3
+"""How often clusters are looked for at once while cases go meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,9 +201,23 @@ class EpochService:
     def discover(self, epoch: str) -> int:
         """Look for clusters among the undiagnosed cases, keep what each owner is told, and return how many there are.
 
+        A case that goes while this goes on is in no cluster that is kept: it is looked for anew then, and left to the hub's
+        next look if cases go all the time.
+
         Raises:
-            RefusedError: EpochUnknown, EpochEmpty.
+            RefusedError: EpochUnknown, EpochEmpty, or RowsInvalid: more undiagnosed rows than can be compared.
         """
+        for _ in range(LOOKS):
+            look = self.store.begin_look(epoch)
+            try:
+                clusters = self._clusters(epoch)
+            except FlakeError as error:
+                raise refused(Code.ROWS_INVALID, str(error)) from error
+            if self.store.put_clusters(epoch, clusters, look):
+                return len(clusters)
+        return 0
+
+    def _clusters(self, epoch: str) -> list[Cluster]:
         setup = require_rows(self.store.record(epoch))
         held: dict[str, list[Cases]] = {}
         for owner, part in self.store.gallery(epoch, setup.width):
@@ -207,9 +225,7 @@ class EpochService:
         chance = Chance.measure({owner: gallery_rows(setup, parts).gallery for owner, parts in held.items()})
         found = self.store.undiagnosed(epoch, setup.width)
         rows = {owner: UndiagnosedRows(cases.rows, cases.handles) for owner, cases in found.items()}
-        clusters = discover(rows, chance, key=self.store.discovery_secret(epoch))
-        self.store.put_clusters(epoch, clusters)
-        return len(clusters)
+        return discover(rows, chance, key=self.store.discovery_secret(epoch))
 
     def findings(self, epoch: str, silo: str, identity: bytes | None) -> list[dict[str, Any]]:
         """What a member is told of clusters that its cases are in.

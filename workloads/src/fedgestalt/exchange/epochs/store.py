@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from fedgestalt.exchange.epochs import cases as rows
-from fedgestalt.exchange.epochs import ledger, letters
+from fedgestalt.exchange.epochs import ledger, letters, looks
 from fedgestalt.exchange.epochs.cases import Cases
 from fedgestalt.exchange.epochs.database import EpochDatabase
 from fedgestalt.exchange.epochs.tombstone import Tombstone
@@ -25,7 +25,16 @@ MAX_WITHDRAWN: Final = 1 << 18
 
 
 _FORGOTTEN: Final = ("epochs", "members", "cases", "ingested", "asked", "rotation")
-_OF_AN_EPOCH: Final = (*_FORGOTTEN, "ledger", "tombstones", "discovery", "findings", "clusters", "letters")
+_OF_AN_EPOCH: Final = (
+    *_FORGOTTEN,
+    "ledger",
+    "tombstones",
+    "discovery",
+    "looks",
+    "findings",
+    "clusters",
+    "letters",
+)
 
 
 class EpochStore:
@@ -64,6 +73,7 @@ class EpochStore:
             for silo in departed:
                 db.execute("DELETE FROM cases WHERE epoch = ? AND owner = ?", (epoch, silo))
                 db.execute("DELETE FROM letters WHERE epoch = ? AND owner = ?", (epoch, silo))
+                looks.take_out(db, epoch, silo)
                 _due(db, epoch, Cause.DEPARTURE, silo, now)
             db.execute("DELETE FROM members WHERE epoch = ?", (epoch,))
             db.executemany(
@@ -225,9 +235,7 @@ class EpochStore:
                 (epoch, owner, signature, b"".join(handles), identity, now),
             )
             removed = rows.remove(db, epoch, owner, handles)
-            # A cluster may have stood on a case that is gone; the hub looks for clusters anew.
-            db.execute("DELETE FROM findings WHERE epoch = ?", (epoch,))
-            db.execute("DELETE FROM clusters WHERE epoch = ?", (epoch,))
+            looks.take_out(db, epoch, owner, handles)
             _due(db, epoch, Cause.WITHDRAWAL, owner, now)
         self._db.forget()
         return removed
@@ -262,14 +270,28 @@ class EpochStore:
             (secret,) = db.execute("SELECT secret FROM discovery WHERE epoch = ?", (epoch,)).fetchone()
         return bytes(secret)
 
-    def put_clusters(self, epoch: str, clusters: Sequence[Cluster]) -> None:
+    def begin_look(self, epoch: str) -> int:
+        """Note that clusters are looked for, before rows are read; what `put_clusters` must be given.
+
+        Raises:
+            RefusedError: EpochUnknown, EpochEnded.
+        """
+        with self._db.write() as db:
+            ledger.budget(db, epoch)  # the epoch is there
+            return looks.begin(db, epoch)
+
+    def put_clusters(self, epoch: str, clusters: Sequence[Cluster], look: int) -> bool:
         """Replace an epoch's clusters and what their owners are told. Letters of a cluster that is there still stay.
+
+        False, and nothing is kept, if cases were taken out since `begin_look` gave ``look``: the clusters may stand on them.
 
         Raises:
             RefusedError: EpochUnknown, EpochEnded.
         """
         with self._db.write() as db:
             ledger.budget(db, epoch)  # the epoch is there still
+            if not looks.end(db, epoch, look):
+                return False
             for name in ("findings", "clusters"):
                 db.execute(f"DELETE FROM {name} WHERE epoch = ?", (epoch,))
             for place, cluster in enumerate(clusters):
@@ -280,6 +302,7 @@ class EpochStore:
                     named = (epoch, owner, finding.handle, letters.name_of(cluster))
                     db.execute("INSERT INTO clusters VALUES (?, ?, ?, ?)", named)
             letters.forget_others(db, epoch)
+        return True
 
     def write_letters(
         self, epoch: str, owner: str, handle: bytes, key: bytes, sent: Mapping[bytes, bytes]
@@ -350,6 +373,7 @@ def _record(db: sqlite3.Connection, epoch: str) -> EpochRecord:
         budget=Budget(row[1], row[2]),
         setup=None if row[3] is None else Setup(row[3], row[4]),
         rotation_due=tuple(RotationDue(Cause(cause), silo, since) for cause, silo, since in due),
+        look_due=looks.due(db, epoch),
     )
 
 

@@ -64,6 +64,7 @@ class EpochRecord:
         budget: of each silo.
         setup: None until the first rows are there.
         rotation_due: empty: the epoch stands.
+        look_due: cases were taken out since clusters were looked for.
     """
 
     epoch: str
@@ -72,6 +73,7 @@ class EpochRecord:
     budget: Budget
     setup: Setup | None
     rotation_due: tuple[RotationDue, ...] = ()
+    look_due: bool = False
     counts: Mapping[str, Counts] = field(default_factory=dict)
 
     def counts_of(self, silo: str) -> Counts:

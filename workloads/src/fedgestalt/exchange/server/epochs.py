@@ -93,7 +93,7 @@ async def get_epoch(epoch: str, service: Service, caller: Authenticated) -> Resp
         for silo, used in spent.items()
         if caller.role is Role.HUB or silo == caller.name
     }
-    content = {
+    content: dict[str, Any] = {
         "epoch": record.epoch,
         "release": record.release,
         "silos": {
@@ -106,6 +106,8 @@ async def get_epoch(epoch: str, service: Service, caller: Authenticated) -> Resp
         ],
         "budgets": budgets,
     }
+    if caller.role is Role.HUB:
+        content["lookDue"] = record.look_due
     return JSONResponse(content, headers={"Cache-Control": "no-store"})
 
 
