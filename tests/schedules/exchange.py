@@ -137,7 +137,7 @@ class SimExchange(SlotIndex):
         self._watcher.dropping(digests)
         self.dropped.update(digests)
 
-    def publish(self, round: FederationRound, digest: str) -> Release:
+    def publish(self, dataset: str, digest: str) -> Release:
         """Repeatable."""
         if digest not in self.publications:
             self._watcher.publishing(digest)
@@ -146,7 +146,7 @@ class SimExchange(SlotIndex):
                 manifest,
                 digest=digest,
                 signers=self.decisions("released")[0].body["signers"],
-                dataset=round.spec["dataset"],
+                dataset=dataset,
                 synthetic=True,
                 evaluation=(Accuracy("frequent_all", "0.50"),) if manifest["evaluation"] else (),
             )
@@ -237,9 +237,9 @@ class ExchangePort:
         """See the port: the hub's own disk, which does not fail."""
         return digest in self._exchange.publications
 
-    def publish(self, round: FederationRound, digest: str, vocabulary: bytes) -> Release:
+    def publish(self, round_uid: str, dataset: str, digest: str, vocabulary: bytes) -> Release:
         """See the port."""
-        return self._call(lambda: self._exchange.publish(round, digest), write=True)
+        return self._call(lambda: self._exchange.publish(dataset, digest), write=True)
 
     def epoch(self, epoch: str) -> EpochState | None:
         """See the port."""

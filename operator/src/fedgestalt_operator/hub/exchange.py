@@ -26,7 +26,6 @@ from fedgestalt.exchange.tokens import JOB_LIFETIME, Role, mint
 from fedgestalt.secagg.messages import HUB, Kind, Slot, sign
 
 from ..api.release import Accuracy, Release, release_document, release_of
-from ..api.round import FederationRound
 from ..api.task import SiloTask, TaskPhase, task_document
 from ..plan.handover import causes_of
 from ..plan.release_status import EpochState
@@ -188,19 +187,18 @@ class RealExchange:
         return self._releases.published(digest)
 
     @_mapped
-    def publish(self, round: FederationRound, digest: str, vocabulary: bytes) -> Release:
+    def publish(self, round_uid: str, dataset: str, digest: str, vocabulary: bytes) -> Release:
         """See `HubExchange.publish`."""
-        uid = round.metadata.uid
-        board = self._boards.read(uid)
+        board = self._boards.read(round_uid)
         if not vocabulary:  # its ConfigMap is gone; what the round began with lies beside the computation
-            vocabulary = self._client.download(uid, board.messages[0].blobs[1])
-        manifest = self._releases.publish(uid, digest, board.messages, vocabulary)
+            vocabulary = self._client.download(round_uid, board.messages[0].blobs[1])
+        manifest = self._releases.publish(round_uid, digest, board.messages, vocabulary)
         released = next(e for e in board.entries if e.kind == Kind.RELEASED)
         release = release_of(
             manifest,
             digest=digest,
             signers=released.body["signers"],
-            dataset=round.spec["dataset"],
+            dataset=dataset,
             synthetic=is_synthetic(vocabulary),
             evaluation=self._evaluation(board.entries, manifest),
         )

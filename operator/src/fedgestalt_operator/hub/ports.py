@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ..api.release import Release
-from ..api.round import FederationRound
 from ..api.task import SiloTask
 from ..plan.release_status import EpochState
 from ..plan.types import BaseRelease, Decision, Entry, TaskState
@@ -116,9 +115,10 @@ class HubExchange(Protocol):
         """Whether the release (hexadecimal digest of its manifest) is kept beyond its round and its gallery served."""
         ...
 
-    def publish(self, round: FederationRound, digest: str, vocabulary: bytes) -> Release:
+    def publish(self, round_uid: str, dataset: str, digest: str, vocabulary: bytes) -> Release:
         """Keep a release beyond its round and serve its gallery; returns the resource to create. Repeatable.
 
+        `dataset` is the contract name in the round's computation: the round's resource may be gone.
         An empty `vocabulary` stands for the one that the round began with.
         """
         ...

@@ -14,8 +14,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-from ..api.conditions import timestamp
-from ..api.round import KIND, FederationRound, parse_round
+from ..api.conditions import ConditionType, Truth, timestamp
+from ..api.round import KIND, FederationRound, Phase, parse_round
 from ..kube.errors import Conflict, NotFound
 from ..kube.port import Cluster, Document
 from ..plan import plan
@@ -181,11 +181,15 @@ def blocked(document: Document, status: Mapping[str, Any], error: Exception, now
     """The status of a round whose next action failed: it waits for the hub, until what the planner waited for ends.
 
     The silos' moves are left out: they may not have been told of them. The same error keeps its time, so that trying
-    again is no write.
+    again is no write. No round is shown as succeeded before what it yields is published.
     """
+    old = document.get("status", {})
+    if status.get("phase") == Phase.SUCCEEDED:
+        if old.get("phase") == Phase.SUCCEEDED:
+            return old  # it was shown, and whoever waited for it has gone
+        status = _unfinished(status)
     what = f"{type(error).__name__}: {error}"[:MAX_WHAT]
-    old = document.get("status", {}).get("waitingFor", ())
-    since = next((w["since"] for w in old if w["what"] == what), timestamp(now))
+    since = next((w["since"] for w in old.get("waitingFor", ()) if w["what"] == what), timestamp(now))
     wait = {"who": "hub", "what": what, "since": since, "then": "tried again"}
     ends = [w["until"] for w in status.get("waitingFor", ()) if "until" in w]
     if ends:
@@ -193,6 +197,18 @@ def blocked(document: Document, status: Mapping[str, Any], error: Exception, now
     shown = what if len(what) <= MAX_SHOWN else f"{what[: MAX_SHOWN - 1].rstrip()}…"
     summary = {**status.get("summary", {}), "waiting": f"hub: {shown}"}
     return {**status, "waitingFor": [wait], "summary": summary}
+
+
+def _unfinished(status: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The status of a round that has succeeded, as it was before."""
+    phase = Phase.RELEASING if "releaseDigest" in status else Phase.ENROLLING
+    conditions = [
+        {**c, "status": Truth.UNKNOWN.value, "reason": phase.value, "message": ""}
+        if c["type"] == ConditionType.SUCCEEDED
+        else c
+        for c in status["conditions"]
+    ]
+    return {**status, "phase": phase.value, "conditions": conditions}
 
 
 def name_of(round: FederationRound) -> str:
