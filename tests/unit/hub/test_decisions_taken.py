@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from fedgestalt.crypto.keys import Identity
-from fedgestalt.exchange.errors import Code, refused
+from fedgestalt.exchange.errors import Code, RefusedError, refused
 from fedgestalt_operator.hub.exchange import RealExchange
 from fedgestalt_operator.hub.ports import DecisionTaken, ExchangeUnavailable
 from fedgestalt_operator.plan.types import Decision
@@ -39,3 +39,11 @@ def test_the_board_stands_otherwise(code: Code, tmp_path: Path) -> None:
 def test_a_full_board_may_be_tried_again(tmp_path: Path) -> None:
     with pytest.raises(ExchangeUnavailable):
         exchange(Code.BOARD_FULL, tmp_path).post("5f0c2d7e", RESUMED)
+
+
+@pytest.mark.parametrize("code", [Code.QUOTA_EXCEEDED, Code.MESSAGE_INVALID, Code.TOO_LARGE])
+def test_what_is_refused_for_good_is_told_as_such_and_not_as_an_exchange_that_is_away(
+    code: Code, tmp_path: Path
+) -> None:
+    with pytest.raises(RefusedError, match=code.value):
+        exchange(code, tmp_path).post("5f0c2d7e", RESUMED)

@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, Final, ParamSpec, TypeVar
 
 from fedgestalt.crypto.keys import Identity
 from fedgestalt.exchange.client import BoardClient
@@ -16,6 +16,7 @@ from fedgestalt.exchange.errors import (
     BoardRewoundError,
     Code,
     ExchangeError,
+    QuotaExceededError,
     RefusedError,
     RoundOverError,
     SlotTakenError,
@@ -40,6 +41,9 @@ from .vocabulary import is_synthetic
 P = ParamSpec("P")
 T = TypeVar("T")
 
+_FOR_GOOD: Final = (Code.MESSAGE_INVALID, Code.SIGNATURE_INVALID, Code.TOO_LARGE)
+"""Refused once, refused for ever."""
+
 
 def _mapped(call: Callable[P, T]) -> Callable[P, T]:
     """An exchange that is away or full is one error to everybody above."""
@@ -48,9 +52,11 @@ def _mapped(call: Callable[P, T]) -> Callable[P, T]:
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> T:
         try:
             return call(*args, **kwargs)
-        except (BoardRewoundError, TaskTakenError):
+        except (BoardRewoundError, TaskTakenError, QuotaExceededError):
             raise  # no wait mends these
         except ExchangeError as error:
+            if isinstance(error, RefusedError) and error.code in _FOR_GOOD:
+                raise
             # Away, full, behind a proxy that answers for it, of another clock: nothing is known, and it may pass.
             raise ExchangeUnavailable(str(error)) from error
 
