@@ -118,7 +118,9 @@ class SimExchange(SlotIndex):
     # what else the hub asks
 
     def put_tasks(self, tasks: Sequence[SiloTask]) -> None:
-        """Those that are there stay."""
+        """Those that are there stay; none comes once the round is over."""
+        if self.over:
+            raise DecisionTaken("tasks: the round is over")
         for task in tasks:
             self._watcher.tasking(task)
             if task.metadata.name not in self.tasks:

@@ -202,6 +202,8 @@ class MemoryStorage:
 
     def put_tasks(self, round_uid: str, tasks: Sequence[NewTask]) -> Sequence[str]:
         with self._lock:
+            if any(row.message.ends for row in self._round(round_uid).rows):
+                raise refused(Code.ROUND_OVER, round_uid)
             for task in tasks:
                 known = self._tasks.get((task.silo, task.name))
                 if known is not None and known.spec != task.spec:

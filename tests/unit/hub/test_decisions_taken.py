@@ -1,12 +1,18 @@
 """A decision that the exchange does not take any more is for the hub a reason to read the board again."""
 
+import random
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.plan.silos import UID
+from tests.schedules.faults import Weather
+from tests.schedules.federation import NAME, Federation, Shape
 
 from fedgestalt.crypto.keys import Identity
 from fedgestalt.exchange.errors import Code, RefusedError, refused
+from fedgestalt_operator.api.meta import Metadata
+from fedgestalt_operator.api.task import SiloTask, TaskKind
 from fedgestalt_operator.hub.exchange import RealExchange
 from fedgestalt_operator.hub.ports import DecisionTaken, ExchangeUnavailable
 from fedgestalt_operator.plan.types import Decision
@@ -23,6 +29,9 @@ class Client:
     def post(self, message: bytes) -> None:
         raise refused(self.code, "slot")
 
+    def put_tasks(self, round_uid: str, tasks: object) -> None:
+        raise refused(self.code, round_uid)
+
 
 def exchange(code: Code, folder: Path) -> RealExchange:
     client: Any = Client(code)
@@ -34,6 +43,28 @@ def exchange(code: Code, folder: Path) -> RealExchange:
 def test_the_board_stands_otherwise(code: Code, tmp_path: Path) -> None:
     with pytest.raises(DecisionTaken):
         exchange(code, tmp_path).post("5f0c2d7e", RESUMED)
+
+
+def test_tasks_of_a_round_that_is_over_are_as_a_decision_that_comes_too_late(tmp_path: Path) -> None:
+    task = SiloTask(Metadata("fg-task"), "west", TaskKind.ENROL, "5f0c2d7e", "ab" * 32, 1, {})
+    with pytest.raises(DecisionTaken, match="5f0c2d7e"):
+        exchange(Code.ROUND_OVER, tmp_path).put_tasks([task])
+
+
+def test_a_process_whose_round_was_ended_before_its_tasks_were_given_looks_again() -> None:
+    world = Federation(Shape(), Weather(random.Random(1)))
+    world.weather.clear()
+    while not world.exchange.decisions("computation"):
+        assert world.reconcile()
+    hub = world.process().reconciler
+    entries = hub._exchange.entries
+    seen = entries(UID)
+    hub._exchange.entries = lambda uid: seen  # type: ignore[method-assign]
+    ended = Decision(1, "", 0, 0, "failed", {"reason": "Deleted", "message": ""})
+    world.exchange.post(ended, ())
+    assert hub.reconcile("", NAME) == 0.0
+    assert world.exchange.tasks == {}
+    assert "waitingFor" not in world.status
 
 
 def test_a_full_board_may_be_tried_again(tmp_path: Path) -> None:

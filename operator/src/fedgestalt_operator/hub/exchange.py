@@ -158,7 +158,10 @@ class RealExchange:
         if not tasks:
             return
         wanted = [NewTask(task.silo, task.metadata.name, task_document(task)["spec"]) for task in tasks]
-        self._client.put_tasks(tasks[0].round_uid, wanted)
+        try:
+            self._client.put_tasks(tasks[0].round_uid, wanted)
+        except RoundOverError as error:
+            raise DecisionTaken(f"tasks of round {tasks[0].round_uid}") from error
 
     @_mapped
     def blob(self, round_uid: str, digest: str) -> bytes | None:

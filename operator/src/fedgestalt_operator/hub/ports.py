@@ -88,7 +88,11 @@ class HubExchange(Protocol):
         ...
 
     def put_tasks(self, tasks: Sequence[SiloTask]) -> None:
-        """Give silos their tasks; those that are there already stay as they are."""
+        """Give silos their tasks; those that are there already stay as they are.
+
+        Raises:
+            DecisionTaken: the round is over: another process may have taken its tasks back already.
+        """
         ...
 
     def blob(self, round_uid: str, digest: str) -> bytes | None:

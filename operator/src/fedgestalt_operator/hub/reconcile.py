@@ -116,7 +116,7 @@ class RoundReconciler:
                 fresh = self._executor.act(round, answer.actions, observed.base)
         except DecisionTaken as taken:
             # Another process of ours was first, or an answer was lost: what stands is what holds.
-            log.info("%s: a decision stood already (%s)", name_of(round), taken)
+            log.info("%s: a decision stood already, or its end (%s)", name_of(round), taken)
             return Plan((), (), document.get("status", {}), NEWS)
         with self._lock:
             if fresh:
@@ -165,9 +165,10 @@ class RoundReconciler:
 
         `but` are errors that pass by themselves and tell nothing of this round.
         """
+        passing: tuple[type[Exception], ...] = (DecisionTaken, *but)
         try:
             yield
-        except (DecisionTaken, *but):
+        except passing:
             raise
         except Exception as error:
             if round.managed_by == MANAGED_BY:

@@ -123,7 +123,8 @@ class BoardStorage(Protocol):
             The silos whose lists changed, sorted.
 
         Raises:
-            RefusedError: TaskTaken: one of the names stands for another task already.
+            RefusedError: TaskTaken: one of the names stands for another task already; RoundOver: the hub has ended the
+                round, whose tasks it may have taken back since.
         """
         ...
 
