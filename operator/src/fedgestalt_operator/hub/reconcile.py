@@ -50,19 +50,21 @@ class RoundReconciler:
         now: Callable[[], float] = time.time,
         template: JobTemplate | None = None,
         before_job: Callable[[FederationRound], None] = lambda _: None,
+        while_job: Callable[[FederationRound], None] = lambda _: None,
         listener: Listener | None = None,
     ) -> None:
         """
         Args:
             now: Unix time by the exchange's clock (`clock.ExchangeClock`).
-            before_job: puts in place what the pods of a round's Jobs need.
+            before_job: puts in place what the pods of a round's Jobs need, before each Job.
+            while_job: keeps it there while one runs; called at each look at the round.
             listener: told what was done.
         """
         self._cluster, self._exchange, self._now = cluster, exchange, now
         self.silos = SiloDirectory(cluster, exchange, namespace, now)
         vocabularies = Vocabularies(cluster, now)
         self._observer = Observer(cluster, exchange, self.silos, JobReader(cluster), vocabularies)
-        self._listener = listener or Listener()
+        self._listener, self._while_job = listener or Listener(), while_job
         self._executor = Executor(
             cluster,
             exchange,
@@ -112,7 +114,7 @@ class RoundReconciler:
                 self._listener.decided(document, answer.decisions)
             with self._told(document, round, answer.status):
                 if any(job.phase is JobPhase.RUNNING for job in observed.jobs.values()):
-                    self._executor.before_job(round)  # a token must outlast a Job that waits in a queue
+                    self._while_job(round)  # a token must outlast a Job that waits in a queue
                 fresh = self._executor.act(round, answer.actions, observed.base)
         except DecisionTaken as taken:
             # Another process of ours was first, or an answer was lost: what stands is what holds.

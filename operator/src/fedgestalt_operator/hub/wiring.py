@@ -141,6 +141,7 @@ def hub_operator(settings: HubSettings, cluster: ApiServerCluster) -> Iterator[H
             now=clock,
             template=settings.template,
             before_job=access.ensure,
+            while_job=access.renew,
             listener=listener,
         )
         silos = SiloReconciler(
