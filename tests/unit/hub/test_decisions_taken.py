@@ -10,7 +10,8 @@ from tests.schedules.faults import Weather
 from tests.schedules.federation import NAME, Federation, Shape
 
 from fedgestalt.crypto.keys import Identity
-from fedgestalt.exchange.errors import Code, RefusedError, refused
+from fedgestalt.exchange.chain import FileChainState, Position
+from fedgestalt.exchange.errors import Code, PositionDamagedError, RefusedError, refused
 from fedgestalt_operator.api.meta import Metadata
 from fedgestalt_operator.api.task import SiloTask, TaskKind
 from fedgestalt_operator.hub.exchange import RealExchange
@@ -78,3 +79,22 @@ def test_what_is_refused_for_good_is_told_as_such_and_not_as_an_exchange_that_is
 ) -> None:
     with pytest.raises(RefusedError, match=code.value):
         exchange(code, tmp_path).post("5f0c2d7e", RESUMED)
+
+
+def test_a_damaged_file_of_the_hub_s_own_is_told_as_such_and_not_as_an_exchange_that_is_away(
+    tmp_path: Path,
+) -> None:
+    chain = FileChainState(tmp_path / "chain")
+    chain.advance(UID, Position(1, bytes(32)))
+    (file,) = (tmp_path / "chain").iterdir()
+    file.write_text("")
+
+    class Reading(Client):
+        def rounds(self) -> frozenset[str]:
+            FileChainState(tmp_path / "chain").position(UID)
+            return frozenset()
+
+    client, none = Reading(Code.INTERNAL), None
+    hub = RealExchange(client, none, Identity.generate(), tmp_path)  # type: ignore[arg-type]
+    with pytest.raises(PositionDamagedError, match="damaged"):
+        hub.rounds()

@@ -16,6 +16,7 @@ from fedgestalt.exchange.errors import (
     BoardRewoundError,
     Code,
     ExchangeError,
+    PositionDamagedError,
     QuotaExceededError,
     RefusedError,
     RoundOverError,
@@ -52,7 +53,7 @@ def _mapped(call: Callable[P, T]) -> Callable[P, T]:
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> T:
         try:
             return call(*args, **kwargs)
-        except (BoardRewoundError, TaskTakenError, QuotaExceededError):
+        except (BoardRewoundError, PositionDamagedError, QuotaExceededError, TaskTakenError):
             raise  # no wait mends these
         except ExchangeError as error:
             if isinstance(error, RefusedError) and error.code in _FOR_GOOD:

@@ -310,5 +310,9 @@ class BoardRewoundError(ExchangeError):
     """The board does not extend what this client saw of it: a new enrolment is needed."""
 
 
+class PositionDamagedError(ExchangeError):
+    """What this client remembered of a board cannot be read; its own disk is to blame, and no wait mends it."""
+
+
 class UntrustedExchangeError(ExchangeError):
     """The exchange answered with something that its pinned key or a digest does not cover."""
