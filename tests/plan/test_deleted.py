@@ -60,10 +60,14 @@ def test_rows_of_a_round_that_was_not_released_go_too() -> None:
     assert rows <= set(end_of_deleted(world.entries).unwanted)
 
 
-def test_a_round_that_is_released_needs_no_last_word() -> None:
+def test_a_round_that_is_released_names_what_must_be_published_and_keeps_its_rows_for_that() -> None:
     world = World(make_round())
     world.run()
-    assert end_of_deleted(world.entries) == LastWord()
+    last = end_of_deleted(world.entries)
+    assert last.decision is None
+    assert last.release == world.decisions("released")[0].body["digest"].hex()
+    assert last.unwanted == masked(world)
+    assert set(last.rows) == {x.body["digest"].hex() for x in world.entries if x.kind == "rows"} != set()
 
 
 def test_a_round_that_nobody_was_told_of_needs_none_either() -> None:

@@ -118,7 +118,9 @@ class SimExchange(SlotIndex):
     # what else the hub asks
 
     def put_tasks(self, tasks: Sequence[SiloTask]) -> None:
-        """Those that are there stay."""
+        """Those that are there stay; none comes once the round is over."""
+        if self.over:
+            raise DecisionTaken("tasks: the round is over")
         for task in tasks:
             self._watcher.tasking(task)
             if task.metadata.name not in self.tasks:
@@ -137,7 +139,7 @@ class SimExchange(SlotIndex):
         self._watcher.dropping(digests)
         self.dropped.update(digests)
 
-    def publish(self, round: FederationRound, digest: str) -> Release:
+    def publish(self, dataset: str, digest: str) -> Release:
         """Repeatable."""
         if digest not in self.publications:
             self._watcher.publishing(digest)
@@ -146,7 +148,7 @@ class SimExchange(SlotIndex):
                 manifest,
                 digest=digest,
                 signers=self.decisions("released")[0].body["signers"],
-                dataset=round.spec["dataset"],
+                dataset=dataset,
                 synthetic=True,
                 evaluation=(Accuracy("frequent_all", "0.50"),) if manifest["evaluation"] else (),
             )
@@ -237,9 +239,9 @@ class ExchangePort:
         """See the port: the hub's own disk, which does not fail."""
         return digest in self._exchange.publications
 
-    def publish(self, round: FederationRound, digest: str, vocabulary: bytes) -> Release:
+    def publish(self, round_uid: str, dataset: str, digest: str, vocabulary: bytes) -> Release:
         """See the port."""
-        return self._call(lambda: self._exchange.publish(round, digest), write=True)
+        return self._call(lambda: self._exchange.publish(dataset, digest), write=True)
 
     def epoch(self, epoch: str) -> EpochState | None:
         """See the port."""

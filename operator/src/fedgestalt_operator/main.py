@@ -72,6 +72,7 @@ def cluster_of(
 ) -> Iterator[ApiServerCluster]:
     """The API server, once it is seen to serve the CRDs of a role; what goes wrong ends the process with its exit code."""
     from fedgestalt.crypto.errors import CryptoError
+    from fedgestalt.exchange.errors import ExchangeError
 
     from .kube.api_server import ApiServerCluster
     from .kube.served import CrdsOutdatedError, check_served
@@ -84,7 +85,7 @@ def cluster_of(
     except CrdsOutdatedError as error:
         click.echo(str(error), err=True)
         sys.exit(CRDS_LACKING)
-    except (ClusterError, CryptoError, ProbeError, OSError, ValueError) as error:
+    except (ClusterError, CryptoError, ExchangeError, ProbeError, OSError, ValueError) as error:
         raise click.ClickException(str(error)) from error
 
 

@@ -71,7 +71,8 @@ class MemoryStorage:
                 raise refused(Code.ROUND_OVER, message.slot)
             mine = [row.message for row in board.rows if row.message.sender == message.sender] + [message]
             size = sum(len(one.data) for one in mine)
-            if len(mine) > self._limits.messages or size > self._limits.message_bytes:
+            over = len(mine) > self._limits.messages or size > self._limits.message_bytes
+            if over and not message.ends:
                 raise refused(Code.QUOTA_EXCEEDED, message.sender)
             last = board.rows[-1].place if board.rows else Appended(0, 0, b"", genesis(message.round), True)
             received = max(now, last.received)
@@ -201,6 +202,8 @@ class MemoryStorage:
 
     def put_tasks(self, round_uid: str, tasks: Sequence[NewTask]) -> Sequence[str]:
         with self._lock:
+            if any(row.message.ends for row in self._round(round_uid).rows):
+                raise refused(Code.ROUND_OVER, round_uid)
             for task in tasks:
                 known = self._tasks.get((task.silo, task.name))
                 if known is not None and known.spec != task.spec:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -220,6 +221,16 @@ def test_quotas_hold_per_sender_and_round(make: Make) -> None:
     storage.write_chunk("r1", digest_of(b"abc"), "silo.east", 0, b"abc")
     storage.delete_blob("r1", first)
     storage.write_chunk("r1", digest_of(b"abc"), "silo.west", 0, b"abc")
+
+
+def test_who_has_used_up_the_quota_can_still_end_the_round(make: Make) -> None:
+    storage = make(Limits(messages=1, message_bytes=1, reserve_bytes=0))
+    storage.append(message("1", b"x", sender="hub"), now=1)
+    with refusal(Code.QUOTA_EXCEEDED):
+        storage.append(replace(message("2", b"x", sender="hub"), decides=True), now=1)
+    last = replace(message("3", b"xx", sender="hub"), decides=True, ends=True)
+    assert storage.append(last, now=1).fresh
+    assert not storage.append(last, now=1).fresh
 
 
 @pytest.mark.parametrize("size", [0, 5, 256 * 1024, 256 * 1024 + 1, 1 << 20])

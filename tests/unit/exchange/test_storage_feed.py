@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from fedgestalt.exchange.errors import TaskTakenError
+from fedgestalt.exchange.errors import RoundOverError, TaskTakenError
 from fedgestalt.exchange.storage import BoardStorage, EmbeddedStorage, Limits, NewMessage, NewTask
 from fedgestalt.exchange.storage.feed import MOST
 
@@ -176,6 +176,16 @@ def test_a_batch_with_another_spec_for_a_known_task_is_refused_whole(storage: Bo
         storage.put_tasks("r1", [NewTask("east", "new", b"{}"), NewTask("west", "t", b'{"a":2}')])
     assert storage.tasks("east") == ((), 0)
     assert [task.spec for task in storage.round_tasks("r1")] == [b'{"a":1}']
+
+
+def test_a_round_that_is_over_gets_no_tasks_any_more(storage: BoardStorage) -> None:
+    storage.put_tasks("r1", [NewTask("west", "t", b"{}")])
+    storage.append(NewMessage("r1", "failed", "hub", b"x", decides=True, ends=True), now=1)
+    storage.delete_round_tasks("r1")
+    with pytest.raises(RoundOverError, match="r1"):
+        storage.put_tasks("r1", [NewTask("west", "late", b"{}")])
+    assert storage.task_rounds() == []
+    assert storage.put_tasks("r2", [NewTask("west", "t2", b"{}")]) == ["west"]
 
 
 def test_the_tasks_of_a_deleted_round_go_at_all_silos(storage: BoardStorage) -> None:

@@ -15,6 +15,9 @@ def document(uid: str, phase: str = "Pending") -> dict[str, Any]:
     return {"kind": "FederationRound", "metadata": metadata, "status": {"phase": phase}}
 
 
+DOCUMENT = document("a")
+
+
 def test_a_round_that_is_gone_is_cleared_once_under_its_key() -> None:
     index = RoundIndex()
     assert index.learn(document("a")) == KEY
@@ -40,11 +43,11 @@ def test_an_action_that_fails_shows_first_in_the_status_and_trying_again_is_no_w
         "phase": "Training",
         "waitingFor": [{"who": "west", "what": "upload", "since": "x", "until": "z", "then": "y"}],
     }
-    first = blocked({}, status, ValueError("quota exceeded"), 1_790_000_000.0)
+    first = blocked(DOCUMENT, status, ValueError("quota exceeded"), 1_790_000_000.0)
     assert first["waitingFor"][0]["what"] == "ValueError: quota exceeded"
     assert first["summary"]["waiting"] == "hub: ValueError: quota exceeded"
     assert [(w["who"], w["until"]) for w in first["waitingFor"]] == [("hub", "z")]
-    again = blocked({"status": first}, status, ValueError("quota exceeded"), 1_790_000_500.0)
+    again = blocked({**DOCUMENT, "status": first}, status, ValueError("quota exceeded"), 1_790_000_500.0)
     assert again == first
 
 
@@ -63,6 +66,6 @@ def test_a_round_that_only_the_exchange_has_is_cleared_under_its_uid_once() -> N
 
 def test_a_long_error_stands_whole_in_the_wait_and_begins_in_the_column() -> None:
     why = "the API server refused the Job: exceeded quota: compute, requested: cpu=8, used: cpu=60, limited: cpu=64"
-    status = blocked({}, {"phase": "Training"}, ValueError(why), 1_790_000_000.0)
+    status = blocked(DOCUMENT, {"phase": "Training"}, ValueError(why), 1_790_000_000.0)
     assert status["waitingFor"][0]["what"] == f"ValueError: {why}"
     assert status["summary"]["waiting"] == "hub: ValueError: the API server refused the Job: exc…"

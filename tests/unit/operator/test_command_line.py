@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from fedgestalt.crypto.keys import Identity
 from fedgestalt_operator import main as module
 from fedgestalt_operator.main import main
 
@@ -50,3 +51,41 @@ def test_a_cluster_that_is_not_there_is_named_with_exit_code_1(tmp_path: Path) -
     result = CliRunner().invoke(main, ["site", *words, "--kubeconfig", str(config)])
     assert result.exit_code == 1
     assert "no cluster to talk to" in result.output
+
+
+class Served:
+    """An API server that serves whatever it is asked for."""
+
+    def __init__(self, *_: object, **__: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize("role", ["hub", "site"])
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("http://exchange.example", "http://exchange.example: the exchange is reached by https only"),
+        ("https://exchange.example", "ca.pem"),
+    ],
+)
+def test_an_exchange_that_cannot_be_dialled_as_it_is_named_ends_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, role: str, url: str, said: str
+) -> None:
+    monkeypatch.setattr("fedgestalt_operator.kube.api_server.ApiServerCluster", Served)
+    monkeypatch.setattr("fedgestalt_operator.kube.served.check_served", lambda *_: None)
+    key, ca = tmp_path / "hub.pem", tmp_path / "ca.pem"
+    Identity.generate().save(key)
+    ca.write_text("no certificate")
+    words = ["--namespace", "ns", "--exchange-url", url, "--exchange-ca", str(ca)]
+    words += ["--probe-host", "127.0.0.1", "--probe-port", "0"]
+    if role == "hub":
+        words += ["--hub-key", str(key), "--state", str(tmp_path / "state")]
+    else:
+        words += ["--silo", "west", "--handover", str(tmp_path / "shared"), "--hub-key", "ab" * 32]
+        (tmp_path / "shared").mkdir()
+    result = CliRunner().invoke(main, [role, *words])
+    assert result.exit_code == 1
+    assert isinstance(result.exception, SystemExit)
+    assert result.output.startswith("Error: ")
+    assert len(result.output.splitlines()) == 1
+    assert said in result.output

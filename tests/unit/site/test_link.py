@@ -10,7 +10,7 @@ import pytest
 from fedgestalt.exchange.errors import BoardFullError, Code, ExchangeError, UnreachableError, refused
 from fedgestalt_operator.api.reasons import LinkReason
 from fedgestalt_operator.kube.crds import crd_folder
-from fedgestalt_operator.kube.errors import ClusterUnavailable
+from fedgestalt_operator.kube.errors import ClusterUnavailable, Forbidden
 from fedgestalt_operator.kube.memory import MemoryCluster
 from fedgestalt_operator.kube.validate import validate_file
 from fedgestalt_operator.site.exchange import GivenRelease, GivenTask
@@ -323,3 +323,88 @@ def test_a_running_link_goes_on_after_a_loss_and_ends_on_request(
         site.link.stop()
         runner.join(30)
     assert not runner.is_alive()
+
+
+class Picky(MemoryCluster):
+    """An API server whose admission webhook refuses some names."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.refused: set[str] = set()
+
+    def create(self, document: Mapping[str, Any]) -> Any:
+        name = document["metadata"]["name"]
+        if name in self.refused:
+            raise Forbidden(f"create {document['kind']} {name}: the admission webhook denied it")
+        return super().create(document)
+
+    def delete(self, kind: str, namespace: str, name: str, uid: str | None = None) -> None:
+        if name in self.refused:
+            raise Forbidden(f"delete {kind} {name}: the admission webhook denied it")
+        super().delete(kind, namespace, name, uid)
+
+
+@pytest.fixture
+def picky(site: Site) -> Site:
+    site.cluster = Picky()
+    site.restart()
+    return site
+
+
+def refuse(site: Site, *names: str) -> None:
+    assert isinstance(site.cluster, Picky)
+    site.cluster.refused = set(names)
+
+
+def step(site: Site) -> bool:
+    return site.link.step(Way.TASKS, lambda: site.link.tasks(0))
+
+
+def test_one_task_that_the_api_server_refuses_keeps_no_other_back_and_the_hub_reads_why(
+    picky: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    refuse(picky, "a-one")
+    for name in ("a-one", "b-two"):
+        picky.exchange.give(name)
+    assert not step(picky), "it is tried again after a pause"
+    assert not step(picky)
+    assert picky.names() == ["b-two"]
+    assert [(state.reason, state.message) for state in picky.states] == [(LinkReason.CONNECTED, "")]
+    assert [record.message for record in caplog.records if "a-one" in record.message] == [
+        "SiloTask a-one of the hub is not let in by the site's API server (rights, quota or admission webhook; mend it "
+        "there): create SiloTask a-one: the admission webhook denied it"
+    ]
+    ((name, said),) = picky.exchange.puts
+    assert (name, said["phase"], said["reason"]) == ("a-one", "Pending", "CreationRefused")
+    assert "the admission webhook denied it" in said["message"]
+
+    refuse(picky)
+    assert step(picky)
+    assert picky.names() == ["a-one", "b-two"]
+    picky.say("a-one", "Running")
+    picky.link.up()
+    assert picky.exchange.puts[-1][1]["phase"] == "Running"
+
+
+def test_one_task_that_cannot_be_deleted_keeps_no_other_here(picky: Site) -> None:
+    for name in ("a-one", "b-two"):
+        picky.exchange.give(name)
+    assert step(picky)
+    refuse(picky, "a-one")
+    picky.exchange.given.clear()
+    assert not step(picky)
+    assert picky.names() == ["a-one"]
+    refuse(picky)
+    assert step(picky)
+    assert picky.names() == []
+
+
+def test_one_release_that_the_api_server_refuses_keeps_no_other_back(picky: Site) -> None:
+    document = validate_file(crd_folder() / "examples" / "valid" / "release-train.yaml")[0]
+    refuse(picky, "a-one")
+    picky.exchange.shown = [GivenRelease(name, document["spec"]) for name in ("a-one", "b-two")]
+    assert not picky.link.step(Way.RELEASES, lambda: picky.link.releases(0))
+    assert [d["metadata"]["name"] for d in picky.cluster.list("Release", SPACE)[0]] == ["b-two"]
+    refuse(picky)
+    assert picky.link.step(Way.RELEASES, lambda: picky.link.releases(0))
+    assert len(picky.cluster.list("Release", SPACE)[0]) == 2

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from fedgestalt.exchange.tls import make_tls
+from fedgestalt_operator.kube.errors import ClusterUnavailable
 from fedgestalt_operator.kube.memory import MemoryCluster
 from fedgestalt_operator.site.wiring import SiteSettings, site_operator
+from fedgestalt_operator.telemetry.health import Need
 
 from .waiting import until
 
@@ -50,10 +54,24 @@ class Probed:
         return None
 
 
+class Away(MemoryCluster):
+    """An API server that does not answer."""
+
+    def list(self, kind: str, namespace: str, labels: Mapping[str, str] | None = None) -> Any:
+        raise ClusterUnavailable(f"list {kind}: no answer")
+
+
 @pytest.fixture
 def running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Probed]:
     """A site whose hub cannot be reached."""
     monkeypatch.setattr("fedgestalt_operator.site.wiring.CALL_SECONDS", 1.0)
+    with site(tmp_path, MemoryCluster()) as probed:
+        yield probed
+
+
+@contextlib.contextmanager
+def site(tmp_path: Path, cluster: MemoryCluster) -> Iterator[Probed]:
+    """A site's operator that runs."""
     probes, nobody = free_port(), free_port()
     settings = SiteSettings(
         namespace="hospital",
@@ -64,7 +82,7 @@ def running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Probed]
         handover=tmp_path / "shared",
         probes=(HOST, probes),
     )
-    with site_operator(settings, MemoryCluster()) as operator:
+    with site_operator(settings, cluster) as operator:
         thread = threading.Thread(target=operator.run)
         thread.start()
         try:
@@ -90,3 +108,17 @@ def test_the_links_state_and_the_age_of_its_last_success_are_metrics(running: Pr
     assert running.metric("link_state", reason="LinkLost") == 1
     assert running.metric("link_state", reason="Connected") == 0
     assert (running.metric("exchange_lag_seconds") or 0) > 0
+
+
+def test_a_silent_api_server_makes_no_site_s_operator_restart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for where in ("wiring.CALL_SECONDS", "wiring.RESYNC_SECONDS", "reconcile.PAUSE_SECONDS"):
+        monkeypatch.setattr(f"fedgestalt_operator.site.{where}", 0.1)
+    monkeypatch.setattr("fedgestalt_operator.site.wiring.STALE_SECONDS", 3.0)
+    monkeypatch.setattr("fedgestalt_operator.site.endpoints.PAUSE_SECONDS", 0.1)
+    with site(tmp_path, Away()) as probed:
+        time.sleep(4.0)
+        assert probed.get("/livez") == (200, "ok\n")
+        status, why = probed.get("/readyz")
+        assert (status, why) == (503, f"not yet: {Need.CACHES_LISTED.value}\n")

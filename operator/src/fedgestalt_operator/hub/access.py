@@ -13,10 +13,13 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from ..api.round import FederationRound
+from ..kube.errors import Conflict
 from ..kube.jobs import token_key
 from ..kube.port import Cluster
 
 _TOKENS: Final = "token-"
+TRIES: Final = 5
+"""Other processes of the hub write the Secret as well, for a moment while one takes over from another."""
 
 
 class JobAccess:
@@ -43,26 +46,59 @@ class JobAccess:
         self._static = {key: base64.b64encode(value).decode() for key, value in static.items()}
         self._lifetime, self._now = lifetime, now
         self._lock = threading.Lock()
-        self._until: dict[str, float] = {}
+        self._written: dict[str, tuple[str, float]] = {}
+        """By round: its token as it was written, and until when it is valid."""
 
     def ensure(self, round: FederationRound) -> None:
-        """Have a token in the Secret that lasts at least half its lifetime."""
-        uid = round.metadata.uid
+        """Have a token in the Secret that lasts at least half its lifetime: for a Job that is about to be created.
+
+        It looks each time: whoever installs the chart anew empties the Secret, and a pod without its key never starts.
+
+        Raises:
+            ClusterError: it is not there, or others went on writing it (`Conflict`); call again.
+        """
         with self._lock:
-            if self._until.get(uid, 0.0) - self._now() > self._lifetime / 2:
-                return
+            self._put(round.metadata.uid)
+
+    def renew(self, round: FederationRound) -> None:
+        """Have the token of a round whose Job runs outlast it. Called often: it looks once in half a lifetime.
+
+        Raises:
+            ClusterError: as `ensure`.
+        """
+        with self._lock:
+            if not self._lasts(round.metadata.uid):
+                self._put(round.metadata.uid)
+
+    def _put(self, uid: str) -> None:
+        for left in reversed(range(TRIES)):
             stored = self._cluster.get("Secret", self._namespace, self._secret)
-            data = {k: v for k, v in stored.get("data", {}).items() if k.startswith(_TOKENS)}
-            kept = {k: v for k, v in data.items() if _expires(v) > self._now()} | self._static
-            kept[token_key(uid)] = base64.b64encode(self._mint(uid).encode()).decode()
-            metadata = {"name": self._secret, "namespace": self._namespace}
-            self._cluster.apply({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": kept})
-            self._until[uid] = self._now() + self._lifetime
+            found = stored.get("data", {})
+            token, _ = self._written.get(uid, ("", 0.0))
+            if self._lasts(uid) and {**found, **self._static, token_key(uid): token} == found:
+                return
+            try:
+                return self._write(uid, stored["metadata"]["resourceVersion"], found)
+            except Conflict:
+                if not left:
+                    raise
+
+    def _lasts(self, uid: str) -> bool:
+        return self._written.get(uid, ("", 0.0))[1] - self._now() > self._lifetime / 2
+
+    def _write(self, uid: str, version: str, found: Mapping[str, str]) -> None:
+        data = {k: v for k, v in found.items() if k.startswith(_TOKENS)}
+        kept = {k: v for k, v in data.items() if _expires(v) > self._now()} | self._static
+        token = kept[token_key(uid)] = base64.b64encode(self._mint(uid).encode()).decode()
+        # Only over what was read: an overlapping process may have put another round's token there meanwhile.
+        metadata = {"name": self._secret, "namespace": self._namespace, "resourceVersion": version}
+        self._cluster.apply({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": kept})
+        self._written[uid] = (token, self._now() + self._lifetime)
 
     def forget(self, uid: str) -> None:
         """The round is gone; its token ends by itself."""
         with self._lock:
-            self._until.pop(uid, None)
+            self._written.pop(uid, None)
 
 
 def _expires(encoded: str) -> float:

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ..api import API_VERSION
 from ..api.meta import Metadata
-from ..api.release import release_document
 from ..api.round import KIND as ROUND_KIND
 from ..api.round import FederationRound
 from ..api.task import SiloTask, task_document
-from ..kube.errors import AlreadyExists, ClusterError, NotFound
+from ..kube.errors import NotFound
 from ..kube.jobs import job_manifest
-from ..kube.labels import ROUND_UID, round_labels
+from ..kube.labels import round_labels
 from ..kube.port import Cluster, Document
 from ..plan.kinds import Kind
 from ..plan.types import (
@@ -32,13 +31,10 @@ from ..plan.types import (
     PublishRelease,
 )
 from .ports import HubExchange
+from .publication import Origin, create_once, publish
 from .vocabulary import Vocabularies
 
 log = logging.getLogger(__name__)
-
-
-class NameTaken(ClusterError):  # noqa: N818
-    """An object of a name of ours belongs to something else."""
 
 
 @dataclass(frozen=True)
@@ -142,32 +138,28 @@ class Executor:
             vocabulary = (
                 b""  # somebody deleted it since: the exchange takes the one that the round began with
             )
-        release = self.exchange.publish(round, digest, vocabulary)
-        labels = round_labels(round.metadata.name, round.metadata.uid)
-        metadata = replace(release.metadata, namespace=round.metadata.namespace, labels=labels)
-        # No owner: a release outlives its round.
-        if self._create(release_document(replace(release, metadata=metadata)), round):
-            log.info("release %s published", metadata.name)
+        publish(
+            self.cluster,
+            self.exchange,
+            _origin(round),
+            dataset=round.spec["dataset"],
+            digest=digest,
+            vocabulary=vocabulary,
+        )
 
     def _create(self, document: Document, round: FederationRound) -> bool:
         """Create an object once; one of this name with the round's uid is ours from before."""
-        try:
-            self.cluster.create(document)
-        except AlreadyExists:
-            metadata = document["metadata"]
-            found = self.cluster.get(document["kind"], metadata.get("namespace", ""), metadata["name"])
-            if found["metadata"].get("labels", {}).get(ROUND_UID) != round.metadata.uid:
-                raise NameTaken(
-                    f"{document['kind']} {metadata['name']} exists and is not of round {round.metadata.name}; delete it"
-                ) from None
-            return False
-        return True
+        return create_once(self.cluster, document, _origin(round))
 
     def _delete(self, round: FederationRound, kind: str, name: str) -> None:
         try:
             self.cluster.delete(kind, round.metadata.namespace, name)
         except NotFound:
             log.debug("%s %s is gone already", kind, name)
+
+
+def _origin(round: FederationRound) -> Origin:
+    return Origin(round.metadata.namespace, round.metadata.name, round.metadata.uid)
 
 
 def owner_reference(round: FederationRound) -> Mapping[str, Any]:

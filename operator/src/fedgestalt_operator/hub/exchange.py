@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, Final, ParamSpec, TypeVar
 
 from fedgestalt.crypto.keys import Identity
 from fedgestalt.exchange.client import BoardClient
@@ -16,6 +16,8 @@ from fedgestalt.exchange.errors import (
     BoardRewoundError,
     Code,
     ExchangeError,
+    PositionDamagedError,
+    QuotaExceededError,
     RefusedError,
     RoundOverError,
     SlotTakenError,
@@ -26,7 +28,6 @@ from fedgestalt.exchange.tokens import JOB_LIFETIME, Role, mint
 from fedgestalt.secagg.messages import HUB, Kind, Slot, sign
 
 from ..api.release import Accuracy, Release, release_document, release_of
-from ..api.round import FederationRound
 from ..api.task import SiloTask, TaskPhase, task_document
 from ..plan.handover import causes_of
 from ..plan.release_status import EpochState
@@ -41,6 +42,9 @@ from .vocabulary import is_synthetic
 P = ParamSpec("P")
 T = TypeVar("T")
 
+_FOR_GOOD: Final = (Code.MESSAGE_INVALID, Code.SIGNATURE_INVALID, Code.TOO_LARGE)
+"""Refused once, refused for ever."""
+
 
 def _mapped(call: Callable[P, T]) -> Callable[P, T]:
     """An exchange that is away or full is one error to everybody above."""
@@ -49,9 +53,11 @@ def _mapped(call: Callable[P, T]) -> Callable[P, T]:
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> T:
         try:
             return call(*args, **kwargs)
-        except (BoardRewoundError, TaskTakenError):
+        except (BoardRewoundError, PositionDamagedError, QuotaExceededError, TaskTakenError):
             raise  # no wait mends these
         except ExchangeError as error:
+            if isinstance(error, RefusedError) and error.code in _FOR_GOOD:
+                raise
             # Away, full, behind a proxy that answers for it, of another clock: nothing is known, and it may pass.
             raise ExchangeUnavailable(str(error)) from error
 
@@ -153,7 +159,10 @@ class RealExchange:
         if not tasks:
             return
         wanted = [NewTask(task.silo, task.metadata.name, task_document(task)["spec"]) for task in tasks]
-        self._client.put_tasks(tasks[0].round_uid, wanted)
+        try:
+            self._client.put_tasks(tasks[0].round_uid, wanted)
+        except RoundOverError as error:
+            raise DecisionTaken(f"tasks of round {tasks[0].round_uid}") from error
 
     @_mapped
     def blob(self, round_uid: str, digest: str) -> bytes | None:
@@ -188,19 +197,18 @@ class RealExchange:
         return self._releases.published(digest)
 
     @_mapped
-    def publish(self, round: FederationRound, digest: str, vocabulary: bytes) -> Release:
+    def publish(self, round_uid: str, dataset: str, digest: str, vocabulary: bytes) -> Release:
         """See `HubExchange.publish`."""
-        uid = round.metadata.uid
-        board = self._boards.read(uid)
+        board = self._boards.read(round_uid)
         if not vocabulary:  # its ConfigMap is gone; what the round began with lies beside the computation
-            vocabulary = self._client.download(uid, board.messages[0].blobs[1])
-        manifest = self._releases.publish(uid, digest, board.messages, vocabulary)
+            vocabulary = self._client.download(round_uid, board.messages[0].blobs[1])
+        manifest = self._releases.publish(round_uid, digest, board.messages, vocabulary)
         released = next(e for e in board.entries if e.kind == Kind.RELEASED)
         release = release_of(
             manifest,
             digest=digest,
             signers=released.body["signers"],
-            dataset=round.spec["dataset"],
+            dataset=dataset,
             synthetic=is_synthetic(vocabulary),
             evaluation=self._evaluation(board.entries, manifest),
         )

@@ -93,6 +93,7 @@ class HubOperator:
         self._workers = Workers(self._queue, self._work, threads=workers, on_done=self._done)
         self._feed = Feed(exchange, self._round_changed, self._everything_changed, self._exchange_reached)
         self._stopped = threading.Event()
+        self._due, self._cleared = 0.0, False
 
     def run(self) -> None:
         """Serve; returns when stopped, after the work at hand."""
@@ -206,21 +207,27 @@ class HubOperator:
 
     def _resync(self) -> None:
         """The clock's part: Silos every few seconds, and once in a while everything, watched or not."""
-        due, cleared = 0.0, False
         while not self._stopped.is_set():
-            self._queue.add(SILOS)
-            listed = time.monotonic() < due
-            if not listed and self._list_all():
-                listed, due = True, time.monotonic() + self._every
-                cleared = False
-                self._health.met(Need.CACHES_LISTED)
-            cleared = cleared or (listed and self._find_deleted())
-            self._show_depth()
-            self._metrics.rounds({Phase(phase): n for phase, n in self._index.phases().items()})
-            self._metrics.silos(self._silos.standings())
-            if listed:
-                self._health.resynced()
+            try:
+                self._look_around()
+            except Exception:
+                # A thread that ends here would leave the operator without its net for good.
+                log.exception("resync")
+            # Whatever the API server said: that it is silent is readiness' matter, and a restart would mend nothing.
+            self._health.resynced()
             self._stopped.wait(TICK)
+
+    def _look_around(self) -> None:
+        self._queue.add(SILOS)
+        listed = time.monotonic() < self._due
+        if not listed and self._list_all():
+            listed, self._due = True, time.monotonic() + self._every
+            self._cleared = False
+            self._health.met(Need.CACHES_LISTED)
+        self._cleared = self._cleared or (listed and self._find_deleted())
+        self._show_depth()
+        self._metrics.rounds({Phase(phase): n for phase, n in self._index.phases().items()})
+        self._metrics.silos(self._silos.standings())
 
     def _list_all(self) -> bool:
         """Look at every object that there is: what a stalled watch kept from us is found here at the latest."""
@@ -256,11 +263,19 @@ class HubOperator:
         except (ExchangeUnavailable, ClusterError) as error:
             log.warning("rounds that were deleted: %s", error)
             return False
-        for uid in sorted(filter(self._ours, gone)):
+        for uid in sorted(filter(self._worked_on, gone)):
             key = self._index.orphan(self._namespace, uid)
             if key is not None:
                 self._queue.add(key)
         return True
+
+    def _worked_on(self, uid: str) -> bool:
+        try:
+            return self._ours(uid)
+        except Exception as error:
+            # One round's damaged file keeps no other from being ended. This one is looked at again at the next resync.
+            log.warning("whether round %s was ours: %s", uid[:8], error)
+            return False
 
 
 def _outcome(error: Exception | None) -> Outcome:

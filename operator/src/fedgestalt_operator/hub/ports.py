@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ..api.release import Release
-from ..api.round import FederationRound
 from ..api.task import SiloTask
 from ..plan.release_status import EpochState
 from ..plan.types import BaseRelease, Decision, Entry, TaskState
@@ -89,7 +88,11 @@ class HubExchange(Protocol):
         ...
 
     def put_tasks(self, tasks: Sequence[SiloTask]) -> None:
-        """Give silos their tasks; those that are there already stay as they are."""
+        """Give silos their tasks; those that are there already stay as they are.
+
+        Raises:
+            DecisionTaken: the round is over: another process may have taken its tasks back already.
+        """
         ...
 
     def blob(self, round_uid: str, digest: str) -> bytes | None:
@@ -116,9 +119,10 @@ class HubExchange(Protocol):
         """Whether the release (hexadecimal digest of its manifest) is kept beyond its round and its gallery served."""
         ...
 
-    def publish(self, round: FederationRound, digest: str, vocabulary: bytes) -> Release:
+    def publish(self, round_uid: str, dataset: str, digest: str, vocabulary: bytes) -> Release:
         """Keep a release beyond its round and serve its gallery; returns the resource to create. Repeatable.
 
+        `dataset` is the contract name in the round's computation: the round's resource may be gone.
         An empty `vocabulary` stands for the one that the round began with.
         """
         ...

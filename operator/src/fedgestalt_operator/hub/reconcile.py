@@ -10,13 +10,14 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
-from ..api.conditions import timestamp
-from ..api.round import KIND, FederationRound, parse_round
-from ..kube.errors import Conflict, NotFound
+from ..api.conditions import Condition, ConditionType, Truth, documents, timestamp
+from ..api.meta import parse_metadata
+from ..api.reasons import RoundReason
+from ..api.round import KIND, MANAGED_BY, FederationRound, Phase, parse_round
+from ..kube.errors import ClusterError, Conflict, NotFound
 from ..kube.port import Cluster, Document
 from ..plan import plan
 from ..plan.types import DeleteRound, EnsureTask, JobPhase, Plan
@@ -24,7 +25,7 @@ from .act import Executor, JobTemplate
 from .jobs import JobReader
 from .listener import Listener
 from .observe import Observer
-from .ports import DecisionTaken, HubExchange
+from .ports import DecisionTaken, ExchangeUnavailable, HubExchange
 from .silos import SiloDirectory
 from .tasks import TaskMirror
 from .vocabulary import Vocabularies
@@ -49,19 +50,21 @@ class RoundReconciler:
         now: Callable[[], float] = time.time,
         template: JobTemplate | None = None,
         before_job: Callable[[FederationRound], None] = lambda _: None,
+        while_job: Callable[[FederationRound], None] = lambda _: None,
         listener: Listener | None = None,
     ) -> None:
         """
         Args:
             now: Unix time by the exchange's clock (`clock.ExchangeClock`).
-            before_job: puts in place what the pods of a round's Jobs need.
+            before_job: puts in place what the pods of a round's Jobs need, before each Job.
+            while_job: keeps it there while one runs; called at each look at the round.
             listener: told what was done.
         """
         self._cluster, self._exchange, self._now = cluster, exchange, now
         self.silos = SiloDirectory(cluster, exchange, namespace, now)
         vocabularies = Vocabularies(cluster, now)
         self._observer = Observer(cluster, exchange, self.silos, JobReader(cluster), vocabularies)
-        self._listener = listener or Listener()
+        self._listener, self._while_job = listener or Listener(), while_job
         self._executor = Executor(
             cluster,
             exchange,
@@ -99,27 +102,24 @@ class RoundReconciler:
         uid = round.metadata.uid
         with self._lock:
             dropped = self._dropped.get(uid, frozenset())
-        observed = self._observer.observe(round, dropped)
-        answer = plan(round, observed, self._now())
         try:
-            for decision in answer.decisions:
-                self._executor.post(round, decision, observed.base)
+            with self._told(
+                document, round, document.get("status", {}), but=(ExchangeUnavailable, ClusterError)
+            ):
+                observed = self._observer.observe(round, dropped)
+                answer = plan(round, observed, self._now())
+                for decision in answer.decisions:
+                    self._executor.post(round, decision, observed.base)
+            if answer.decisions:
+                self._listener.decided(document, answer.decisions)
+            with self._told(document, round, answer.status):
+                if any(job.phase is JobPhase.RUNNING for job in observed.jobs.values()):
+                    self._while_job(round)  # a token must outlast a Job that waits in a queue
+                fresh = self._executor.act(round, answer.actions, observed.base)
         except DecisionTaken as taken:
             # Another process of ours was first, or an answer was lost: what stands is what holds.
-            log.info("%s: a decision stood already (%s)", name_of(round), taken)
-            return Plan((), (), answer.status, NEWS)
-        if answer.decisions:
-            self._listener.decided(document, answer.decisions)
-        try:
-            if any(job.phase is JobPhase.RUNNING for job in observed.jobs.values()):
-                self._executor.before_job(round)  # a token must outlast a Job that waits in a queue
-            fresh = self._executor.act(round, answer.actions, observed.base)
-        except Exception as error:
-            # Whoever waits for this round must read why: the status is written, and then the error goes its way.
-            status = blocked(document, answer.status, error, self._now())
-            with contextlib.suppress(Conflict):
-                self._show(document, round, replace(answer, status=status))
-            raise
+            log.info("%s: a decision stood already, or its end (%s)", name_of(round), taken)
+            return Plan((), (), document.get("status", {}), NEWS)
         with self._lock:
             if fresh:
                 self._dropped[uid] = dropped | fresh
@@ -127,7 +127,7 @@ class RoundReconciler:
         self._tasks.show(round, observed.tasks)
         if answer.requeue_after != NEWS:
             # With a decision just made the next look follows at once, and its status is the one to write.
-            self._show(document, round, answer)
+            self._show(document, round, answer.status)
         if any(isinstance(action, DeleteRound) for action in answer.actions):
             self._delete(round)
         return answer
@@ -155,21 +155,44 @@ class RoundReconciler:
             self._wrote.pop(uid, None)
         self._tasks.forget(uid)
 
-    def _show(self, document: Document, round: FederationRound, answer: Plan) -> None:
-        if not answer.status:
+    @contextlib.contextmanager
+    def _told(
+        self,
+        document: Document,
+        round: FederationRound,
+        status: Mapping[str, Any],
+        but: tuple[type[Exception], ...] = (),
+    ) -> Iterator[None]:
+        """Whoever waits for this round must read why it stands: the status is written, and then an error goes its way.
+
+        `but` are errors that pass by themselves and tell nothing of this round.
+        """
+        passing: tuple[type[Exception], ...] = (DecisionTaken, *but)
+        try:
+            yield
+        except passing:
+            raise
+        except Exception as error:
+            if round.managed_by == MANAGED_BY:
+                with contextlib.suppress(ClusterError):  # the first error is the one to tell
+                    self._show(document, round, blocked(document, status, error, self._now()))
+            raise
+
+    def _show(self, document: Document, round: FederationRound, status: Mapping[str, Any]) -> None:
+        if not status:
             return  # another controller manages it
         old = document.get("status", {})
-        if old != answer.status:
+        if old != status:
             # Only over what it was planned from: a process that was held up must not undo what came after it.
             seen = document["metadata"]["resourceVersion"]
             written = self._cluster.patch_status(
-                KIND, round.metadata.namespace, round.metadata.name, answer.status, seen
+                KIND, round.metadata.namespace, round.metadata.name, status, seen
             )
             with self._lock:
                 # With the generation that was planned for: a watch may show only the last of several changes.
                 version = written["metadata"]["resourceVersion"]
                 self._wrote[round.metadata.uid] = (version, document["metadata"]["generation"])
-            self._listener.status_written(document, old, answer.status)
+            self._listener.status_written(document, old, status)
 
     def _delete(self, round: FederationRound) -> None:
         log.info("%s: its time to live is over", name_of(round))
@@ -178,21 +201,46 @@ class RoundReconciler:
 
 
 def blocked(document: Document, status: Mapping[str, Any], error: Exception, now: float) -> Mapping[str, Any]:
-    """The status of a round whose next action failed: it waits for the hub, until what the planner waited for ends.
+    """The status of a round whose next step failed: it waits for the hub, until what the planner waited for ends.
 
     The silos' moves are left out: they may not have been told of them. The same error keeps its time, so that trying
-    again is no write.
+    again is no write. No round is shown as succeeded before what it yields is published.
     """
+    old: Mapping[str, Any] = document.get("status", {})
+    if old.get("phase") in (Phase.SUCCEEDED, Phase.FAILED):
+        return old  # it was shown, and whoever waited for it has gone
+    if status.get("phase") == Phase.SUCCEEDED:
+        status = _unfinished(status)
     what = f"{type(error).__name__}: {error}"[:MAX_WHAT]
-    old = document.get("status", {}).get("waitingFor", ())
-    since = next((w["since"] for w in old if w["what"] == what), timestamp(now))
+    since = next((w["since"] for w in old.get("waitingFor", ()) if w["what"] == what), timestamp(now))
     wait = {"who": "hub", "what": what, "since": since, "then": "tried again"}
     ends = [w["until"] for w in status.get("waitingFor", ()) if "until" in w]
     if ends:
         wait["until"] = min(ends)
     shown = what if len(what) <= MAX_SHOWN else f"{what[: MAX_SHOWN - 1].rstrip()}…"
     summary = {**status.get("summary", {}), "waiting": f"hub: {shown}"}
-    return {**status, "waitingFor": [wait], "summary": summary}
+    return {**_nothing_known(document), **status, "waitingFor": [wait], "summary": summary}
+
+
+def _nothing_known(document: Document) -> Mapping[str, Any]:
+    """The status of a round that was not looked at yet."""
+    meta = parse_metadata(document)
+    condition = Condition(
+        ConditionType.SUCCEEDED, Truth.UNKNOWN, RoundReason.PENDING, "", meta.created, meta.generation
+    )
+    return {"phase": Phase.PENDING.value, "conditions": documents([condition])}
+
+
+def _unfinished(status: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The status of a round that has succeeded, as it was before."""
+    phase = Phase.RELEASING if "releaseDigest" in status else Phase.ENROLLING
+    conditions = [
+        {**c, "status": Truth.UNKNOWN.value, "reason": phase.value, "message": ""}
+        if c["type"] == ConditionType.SUCCEEDED
+        else c
+        for c in status["conditions"]
+    ]
+    return {**status, "phase": phase.value, "conditions": conditions}
 
 
 def name_of(round: FederationRound) -> str:

@@ -36,6 +36,7 @@ from .clock import ExchangeClock
 from .deleted import end_deleted
 from .exchange import RealExchange
 from .operator import TICK, HubOperator, Telemetry
+from .publication import LatePublisher
 from .reconcile import RoundReconciler
 from .registrar import ExchangeRegistrar
 from .registry import SiloReconciler
@@ -140,6 +141,7 @@ def hub_operator(settings: HubSettings, cluster: ApiServerCluster) -> Iterator[H
             now=clock,
             template=settings.template,
             before_job=access.ensure,
+            while_job=access.renew,
             listener=listener,
         )
         silos = SiloReconciler(
@@ -167,10 +169,12 @@ def hub_operator(settings: HubSettings, cluster: ApiServerCluster) -> Iterator[H
             host, port = settings.boards
             stack.enter_context(BoardServer(export, host=host, port=port, folder=settings.state / "tls"))
 
+        publications = LatePublisher(cluster, exchange, settings.namespace)
+
         def forget(uid: str) -> None:
             access.forget(uid)
             try:
-                end_deleted(exchange, uid)
+                end_deleted(exchange, publications, uid)
             except BoardRewoundError as error:
                 # Its silos refuse such a board as well; what is left is to take their tasks back.
                 log.warning("round %s: %s", uid[:8], error)

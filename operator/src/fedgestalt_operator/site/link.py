@@ -19,7 +19,8 @@ from fedgestalt.exchange.errors import ExchangeError
 
 from ..api import release, task
 from ..api.reasons import LinkReason
-from ..kube.errors import AlreadyExists, ClusterError, Conflict, Gone, NotFound
+from ..api.task import TaskPhase
+from ..kube.errors import AlreadyExists, ClusterError, Conflict, Forbidden, Gone, NotFound
 from ..kube.port import Cluster, Document
 from .exchange import SiteExchange, reason_of
 from .mirror import hub_label, mirror_releases, mirror_tasks, reports
@@ -32,6 +33,11 @@ BEAT_SECONDS: Final = 20.0
 WATCH_SECONDS: Final = 5.0
 FIRST_PAUSE: Final = 1.0
 LONGEST_PAUSE: Final = 30.0
+MAX_MESSAGE: Final = 1024
+CREATION_REFUSED: Final = "CreationRefused"
+NOT_LET_IN: Final = (
+    "is not let in by the site's API server (rights, quota or admission webhook; mend it there)"
+)
 
 
 class Way(StrEnum):
@@ -40,6 +46,10 @@ class Way(StrEnum):
     TASKS = "tasks"
     RELEASES = "releases"
     UP = "up"
+
+
+class _Unfinished(Exception):  # noqa: N818
+    """A pass did what it could; the site's API server refused the rest, which is told, and tried again after a pause."""
 
 
 def _nobody(state: LinkState) -> None:
@@ -118,12 +128,12 @@ class Link:
             self._known = {one.name: dict(one.status) for one in given}
         local = self._local(task.KIND)
         todo = mirror_tasks(given, local, namespace=self._namespace, silo=self._silo, hub=self._hub)
-        for document in todo.create:
-            self._create(document)
-        for name, uid in todo.delete:
-            log.info("the hub took back the task %s", name)
-            with contextlib.suppress(NotFound, Conflict):
-                self._cluster.delete(task.KIND, self._namespace, name, uid)
+        refused = {name: error for document in todo.create for name, error in self._create(document).items()}
+        stay = [name for name, uid in todo.delete if not self._delete(name, uid)]
+        for name, error in refused.items():
+            self._tell_refused(name, error)
+        if refused or stay:
+            raise _Unfinished
         # Only now: a pass that the cluster's absence cut short is gone through again at once.
         self._revisions[Way.TASKS] = revision
 
@@ -132,10 +142,11 @@ class Link:
         given, revision = self._exchange.releases(self._revisions[Way.RELEASES], wait)
         local = self._local(release.KIND)
         fresh = mirror_releases(given, local, namespace=self._namespace, hub=self._hub)
-        for document in fresh:
-            self._create(document)
-        if fresh:
+        refused = [document for document in fresh if self._create(document)]
+        if len(refused) < len(fresh):
             self._on_release()
+        if refused:
+            raise _Unfinished
         self._revisions[Way.RELEASES] = revision
 
     def up(self, local: list[Document] | None = None) -> None:
@@ -164,8 +175,11 @@ class Link:
 
     def step(self, way: Way, once: Callable[[], None]) -> bool:
         """One pass, and what it says of the link's state. False: try again after a pause."""
+        whole = True
         try:
             once()
+        except _Unfinished:
+            whole = False
         except (ExchangeError, OSError) as error:
             self._tell(way, (reason_of(error), str(error)))
             self._on_answer(False)
@@ -181,7 +195,7 @@ class Link:
             return False
         self._tell(way, None)
         self._on_answer(True)
-        return True
+        return whole
 
     def _serve(self, way: Way, once: Callable[[], None]) -> None:
         pause = FIRST_PAUSE
@@ -214,7 +228,11 @@ class Link:
     def _local(self, kind: str) -> list[Document]:
         return self._cluster.list(kind, self._namespace, hub_label(self._hub))[0]
 
-    def _create(self, document: Document) -> None:
+    def _create(self, document: Document) -> dict[str, Forbidden]:
+        """Create what came from the hub; the error by its name if the API server does not let it in now.
+
+        Only that passes when somebody mends it here, and one object's must not keep the others back.
+        """
         kind, name = document["kind"], document["metadata"]["name"]
         try:
             self._cluster.create(document)
@@ -222,8 +240,38 @@ class Link:
             self._complain(kind, name, "is here already, and not from this hub; rename it or delete it")
         except ValueError as error:
             self._complain(kind, name, f"of the hub is not used: {error}")
+        except Forbidden as error:
+            self._complain(kind, name, f"of the hub {NOT_LET_IN}: {error}")
+            return {name: error}
         else:
+            self._complained.discard((kind, name))
             log.info("%s %s came from the hub", kind, name)
+        return {}
+
+    def _delete(self, name: str, uid: str) -> bool:
+        """Delete a task that the hub took back; False if the API server does not let us."""
+        try:
+            self._cluster.delete(task.KIND, self._namespace, name, uid)
+        except (NotFound, Conflict):
+            pass
+        except Forbidden as error:
+            self._complain(task.KIND, name, f"was taken back by the hub and cannot be deleted: {error}")
+            return False
+        self._complained.discard((task.KIND, name))
+        log.info("the hub took back the task %s", name)
+        return True
+
+    def _tell_refused(self, name: str, error: Forbidden) -> None:
+        """Let the hub see at the task why nobody works on it here: no SiloTask of the site can say so."""
+        status = {
+            "phase": TaskPhase.PENDING.value,
+            "reason": CREATION_REFUSED,
+            "message": f"{NOT_LET_IN}: {error}"[:MAX_MESSAGE],
+        }
+        with self._lock:
+            told = self._known.get(name) == status
+        if not told:
+            self._exchange.put_task_status(name, status)
 
     def _complain(self, kind: str, name: str, what: str) -> None:
         if (kind, name) not in self._complained:

@@ -106,9 +106,11 @@ def site_operator(settings: SiteSettings, cluster: Cluster) -> Iterator[SiteOper
         def passed(whole: bool) -> None:
             health.progressed()
             metrics.progressed()
-            # A thread that hangs shows as well: the resync is of both.
-            if whole and time.monotonic() - endpoints_looked < STALE_SECONDS:
-                health.met(Need.CACHES_LISTED)
+            # A thread that hangs shows as well: the resync is of both. An API server that is away does not: readiness says
+            # so, and a restart would mend nothing.
+            if time.monotonic() - endpoints_looked < STALE_SECONDS:
+                if whole:
+                    health.met(Need.CACHES_LISTED)
                 health.resynced()
 
         def answered(yes: bool) -> None:

@@ -15,7 +15,7 @@ from typing import Final, Protocol
 from fedgestalt.crypto.encoding import decode, encode
 from fedgestalt.crypto.errors import EncodingError, SignatureError
 from fedgestalt.crypto.keys import SigningKey, verify_signature
-from fedgestalt.exchange.errors import ExchangeError, UntrustedExchangeError
+from fedgestalt.exchange.errors import PositionDamagedError, UntrustedExchangeError
 from fedgestalt.files import write_atomic
 
 _CHAIN: Final = b"fedgestalt/chain/v1"
@@ -148,7 +148,7 @@ class FileChainState:
         """The furthest verified position of the round.
 
         Raises:
-            ExchangeError: the file is damaged; it says what to do.
+            PositionDamagedError: the file is damaged; it says what to do.
         """
         with self._lock(round_uid):
             return self._position(round_uid)
@@ -188,7 +188,7 @@ class FileChainState:
             content = json.loads(path.read_text())
             return Position(int(content["seq"]), bytes.fromhex(content["hash"]))
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise ExchangeError(
+            raise PositionDamagedError(
                 f"{path}: the remembered position on the board is damaged. Remove the file only if the round "
                 "starts a new enrolment: it guards against a board that was set back."
             ) from error

@@ -116,7 +116,8 @@ PROBLEMS: Final[dict[Code, tuple[int, str, str]]] = {
     Code.QUOTA_EXCEEDED: (
         403,
         "The sender's quota in this round is used up",
-        "Ask the hub's platform team to raise the exchange's quota, then try again.",
+        "No wait mends it: run the round again with fewer members or communication rounds; who has withdrawn too many "
+        "cases asks for a Rotate round.",
     ),
     Code.TASK_UNKNOWN: (404, "No task of this name", "List the tasks again."),
     Code.TASK_TAKEN: (
@@ -245,6 +246,10 @@ class BoardFullError(RefusedError):
     """The exchange's disk is full; waiting helps."""
 
 
+class QuotaExceededError(RefusedError):
+    """The sender has used up what is allowed to it; no wait mends that."""
+
+
 class ClockSkewedError(RefusedError):
     """This machine's clock and the exchange's differ by more than the tolerance."""
 
@@ -275,6 +280,7 @@ _CLASSES: Final[dict[Code, type[RefusedError]]] = {
     Code.TASK_TAKEN: TaskTakenError,
     Code.RELEASE_TAKEN: ReleaseTakenError,
     Code.BOARD_FULL: BoardFullError,
+    Code.QUOTA_EXCEEDED: QuotaExceededError,
     Code.CLOCK_SKEWED: ClockSkewedError,
     Code.REVOKED: RevokedError,
     Code.BLOB_GONE: BlobGoneError,
@@ -302,6 +308,10 @@ class UnreachableError(ExchangeError):
 
 class BoardRewoundError(ExchangeError):
     """The board does not extend what this client saw of it: a new enrolment is needed."""
+
+
+class PositionDamagedError(ExchangeError):
+    """What this client remembered of a board cannot be read; its own disk is to blame, and no wait mends it."""
 
 
 class UntrustedExchangeError(ExchangeError):

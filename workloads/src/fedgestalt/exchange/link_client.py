@@ -97,6 +97,7 @@ class LinkClient:
 
         Raises:
             TaskTakenError: a silo has a task of that name with another spec.
+            RoundOverError: the hub has ended the round.
         """
         items = [{"silo": task.silo, "name": task.name, "spec": dict(task.spec)} for task in tasks]
         self._transport.request("PUT", f"/rounds/{round_uid}/tasks", json={"tasks": items})

@@ -29,7 +29,8 @@ class BoardStorage(Protocol):
     def append(self, message: NewMessage, *, now: int) -> Appended:
         """Put a message into its slot; the same bytes again give the same place.
 
-        ``now`` is milliseconds since the Unix epoch; the stored time never decreases within a round.
+        ``now`` is milliseconds since the Unix epoch; the stored time never decreases within a round. What ends the round
+        has a place beyond the sender's quota.
 
         Raises:
             RefusedError: SlotTaken, RoundOver, QuotaExceeded or BoardFull.
@@ -122,7 +123,8 @@ class BoardStorage(Protocol):
             The silos whose lists changed, sorted.
 
         Raises:
-            RefusedError: TaskTaken: one of the names stands for another task already.
+            RefusedError: TaskTaken: one of the names stands for another task already; RoundOver: the hub has ended the
+                round, whose tasks it may have taken back since.
         """
         ...
 

@@ -188,7 +188,9 @@ class MessageTable:
             (message.round, message.sender),
         ).fetchone() or (0, 0)
         count, size = count + 1, size + len(message.data)
-        if count > self._limits.messages or size > self._limits.message_bytes:
+        # A hub that has used up its quota can still end the round: nobody would hear of it otherwise.
+        over = count > self._limits.messages or size > self._limits.message_bytes
+        if over and not message.ends:
             raise refused(
                 Code.QUOTA_EXCEEDED,
                 f"{message.sender} posted {count - 1} messages in round {message.round} already; allowed are "

@@ -42,6 +42,9 @@ class TaskTable:
         """See :meth:`BoardStorage.put_tasks`."""
         changed: set[str] = set()
         with self._db.write() as db:
+            # Here, within the transaction: tasks of a round that has just ended would be found by nobody.
+            if db.execute("SELECT 1 FROM ends WHERE round = ?", (round_uid,)).fetchone():
+                raise refused(Code.ROUND_OVER, f"tasks of round {round_uid}")
             for task in tasks:
                 row = db.execute(
                     "SELECT spec FROM tasks WHERE silo = ? AND name = ?", (task.silo, task.name)
