@@ -30,8 +30,6 @@ def test_what_another_version_trained_is_not_reported_as_this_ones(demo: Demo) -
     path = demo.out / "round.yaml"
     path.write_text(path.read_text().replace("Trapezoid", "Cosine"))
     before = path.read_text()
-    with pytest.raises(
-        FederationError, match="another round than this version would run.*Give another --out"
-    ):
+    with pytest.raises(FederationError, match="another round than this version would run"):
         demo._document()
     assert path.read_text() == before
