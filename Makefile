@@ -19,7 +19,7 @@ $(VENV)/.installed: pyproject.toml scripts/setup-venv
 	PYTHON="$(PYTHON)" EXTRAS="$(EXTRAS)" scripts/setup-venv "$(VENV)"
 	touch $@
 
-demo: setup ## Train a federation of four hospitals on synthetic faces (about 10 minutes on 2 cores)
+demo: setup ## Train a federation of four hospitals on synthetic faces (six to ten minutes on 2 cores)
 	$(BIN)/fedgestalt demo $(ARGS)
 
 evaluate-demo: setup ## Reproduce the accuracy table of the README (three seeds, two splits)
