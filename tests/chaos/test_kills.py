@@ -182,10 +182,8 @@ def secrets_of(silo: Path) -> list[str]:
     """Keys of the round's secrets that a silo's stores still hold."""
     keys = []
     for store in silo.glob("agent/*.sqlite"):
-        if (
-            store.name == "grants.sqlite"
-        ):  # made at the first look into it; it holds no secrets and no `entries`
-            continue
+        if store.name == "grants.sqlite":
+            continue  # made at the first look into it; it holds no secrets and no `entries`
         with sqlite3.connect(store) as db:
             keys += [key for (key,) in db.execute("SELECT key FROM entries")]
     return [key for key in keys if key.startswith("secagg/")]

@@ -1,6 +1,5 @@
 """A revoked grant ends a round at its site: after the aggregation that others have built on, and for good."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,12 +10,14 @@ import pytest
 from fedgestalt.crypto.errors import SignatureError
 from fedgestalt.crypto.keys import Identity
 from fedgestalt.secagg.messages import HUB, FaultReason, Kind, Message, Slot
-from fedgestalt.silo.config import SiteConfig, load_site_config
+from fedgestalt.silo.config import SiteConfig
 from fedgestalt.silo.leaving import sending
 from fedgestalt.silo.round import RoundWork
 from fedgestalt.silo.vault import EpochVault
 from fedgestalt_operator.api.reasons import GrantReason
 from fedgestalt_operator.plan.grants import Mismatch
+
+from .sites import west
 
 UID = "11111111-2222-4333-8444-555555555555"
 REVOKED = Mismatch(GrantReason.REVOKED, "the data steward revoked the grant")
@@ -100,17 +101,7 @@ class Trainer:
 @pytest.fixture
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SiteConfig:
     monkeypatch.setattr("fedgestalt.silo.leaving.LOOK_SECONDS", 0.0)
-    content = {
-        "name": "west",
-        "exchange": {"url": "https://127.0.0.1:9", "ca": "ca.pem"},
-        "hubKey": bytes(32).hex(),
-        "identity": "identity.pem",
-        "grant": "grant.yaml",
-        "datasets": {},
-        "seed": "seed",
-    }
-    (tmp_path / "site.json").write_text(json.dumps(content))
-    return load_site_config(tmp_path / "site.json")
+    return west(tmp_path)
 
 
 class Running:

@@ -1,6 +1,5 @@
 """A round that was deleted while its agent was away has no task any more; its board still says that it is over."""
 
-import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,9 +10,11 @@ from fedgestalt.crypto.keys import Identity, SigningKey
 from fedgestalt.exchange.client import SiloTaskDocument
 from fedgestalt.secagg.messages import HUB, Kind, Message, Slot, sign
 from fedgestalt.silo.agent import Agent
-from fedgestalt.silo.config import SiteConfig, load_site_config
+from fedgestalt.silo.config import SiteConfig
 from fedgestalt.silo.round import RoundWork
 from fedgestalt.silo.store import DiskStore
+
+from .sites import west
 
 UID = "11111111-2222-4333-8444-555555555555"
 ENDS = {
@@ -30,17 +31,7 @@ def key() -> Identity:
 @pytest.fixture
 def site(tmp_path: Path, key: Identity) -> SiteConfig:
     Identity.generate().save(tmp_path / "identity.pem")
-    content = {
-        "name": "west",
-        "exchange": {"url": "https://127.0.0.1:9", "ca": "ca.pem"},
-        "hubKey": key.public.hex(),
-        "identity": "identity.pem",
-        "grant": "grant.yaml",
-        "datasets": {},
-        "seed": "seed",
-    }
-    (tmp_path / "site.json").write_text(json.dumps(content))
-    return load_site_config(tmp_path / "site.json")
+    return west(tmp_path, key.public)
 
 
 @pytest.fixture

@@ -128,7 +128,8 @@ class Link:
             self._known = {one.name: dict(one.status) for one in given}
         local = self._local(task.KIND)
         todo = mirror_tasks(given, local, namespace=self._namespace, silo=self._silo, hub=self._hub)
-        refused = {name: error for document in todo.create for name, error in self._create(document).items()}
+        tried = {document["metadata"]["name"]: self._create(document) for document in todo.create}
+        refused = {name: error for name, error in tried.items() if error is not None}
         stay = [name for name, uid in todo.delete if not self._delete(name, uid)]
         for name, error in refused.items():
             self._tell_refused(name, error)
@@ -142,7 +143,7 @@ class Link:
         given, revision = self._exchange.releases(self._revisions[Way.RELEASES], wait)
         local = self._local(release.KIND)
         fresh = mirror_releases(given, local, namespace=self._namespace, hub=self._hub)
-        refused = [document for document in fresh if self._create(document)]
+        refused = [document for document in fresh if self._create(document) is not None]
         if len(refused) < len(fresh):
             self._on_release()
         if refused:
@@ -228,8 +229,8 @@ class Link:
     def _local(self, kind: str) -> list[Document]:
         return self._cluster.list(kind, self._namespace, hub_label(self._hub))[0]
 
-    def _create(self, document: Document) -> dict[str, Forbidden]:
-        """Create what came from the hub; the error by its name if the API server does not let it in now.
+    def _create(self, document: Document) -> Forbidden | None:
+        """Create what came from the hub; the error if the API server does not let it in now.
 
         Only that passes when somebody mends it here, and one object's must not keep the others back.
         """
@@ -242,11 +243,11 @@ class Link:
             self._complain(kind, name, f"of the hub is not used: {error}")
         except Forbidden as error:
             self._complain(kind, name, f"of the hub {NOT_LET_IN}: {error}")
-            return {name: error}
+            return error
         else:
             self._complained.discard((kind, name))
             log.info("%s %s came from the hub", kind, name)
-        return {}
+        return None
 
     def _delete(self, name: str, uid: str) -> bool:
         """Delete a task that the hub took back; False if the API server does not let us."""

@@ -87,11 +87,11 @@ def demo_round(
 
 
 def baseline_training(training: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The training section of the arms without a federation: the round's own, but for what only a federation profits from.
+    """The training section of the arms without a federation: the round's own, but for head and schedule.
 
     What a fixed head is good for, agreement between silos, has no meaning there, and over a whole run a learnt one is the better
-    of the two (decision 015). Nobody averages there, so a long decay of the learning rate is worth as much as a short one or
-    more (decision 018). A federation is measured against the better arm.
+    of the two (decision 015). The schedule is the one that the arms had before the federation got another; which of the two
+    serves them better depends on the seed, and decision 018 says what is kept of either.
 
     Args:
         training: a demonstration's, with all defaults filled in.

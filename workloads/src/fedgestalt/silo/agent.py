@@ -278,10 +278,8 @@ class Agent:
                 self._stopping.wait(RETRY_SECONDS)
                 self._events.put(("rewound", (uid, str(error))))
                 return
-            except (
-                ExchangeError,
-                OSError,
-            ) as error:  # where the chain stands is a file: the disk may be full
+            except (ExchangeError, OSError) as error:
+                # Where the chain stands is a file, too: the disk may be full.
                 log.warning("board: %s", error)
                 self._stopping.wait(RETRY_SECONDS)
                 continue

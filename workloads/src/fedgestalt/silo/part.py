@@ -118,7 +118,7 @@ class RoundPart:
         """One message of the board, in order."""
         with self._changed:
             session = self._session
-            if message.slot.kind in (Kind.FAILED, Kind.RELEASED) and self._of_the_hub(message):
+            if message.slot.kind in (Kind.FAILED, Kind.RELEASED) and is_of_hub(message, self._hub_key):
                 released = message.slot.kind == Kind.RELEASED
                 self.end("the round is over" if released else f"the round failed: {message.body['reason']}")
             if session is not None and message.slot.enrolment == session.enrolment_number:
@@ -127,14 +127,6 @@ class RoundPart:
                 else:
                     self._apply(session.on(message))
             self._changed.notify_all()
-
-    def _of_the_hub(self, message: Message) -> bool:
-        try:
-            verify(message, self._hub_key)
-        except SignatureError as error:
-            log.warning("not believed: %s", error)
-            return False
-        return True
 
     def started(self) -> None:
         """A member's start is known: what was held back for it is heard now, in order."""
@@ -297,6 +289,16 @@ class RoundPart:
         elif self.on_evaluation is not None:
             digest = self.on_evaluation((effect.total % 2**32).astype(np.uint32))
             self.confirm(effect.member, effect.t, digest)
+
+
+def is_of_hub(message: Message, hub_key: bytes) -> bool:
+    """Whether the hub signed a message; the log says so if not."""
+    try:
+        verify(message, hub_key)
+    except SignatureError as error:
+        log.warning("not believed: %s", error)
+        return False
+    return True
 
 
 def silo_weight(photos: int) -> int:

@@ -93,10 +93,8 @@ class Results:
         key = self._vault.subkey(self.epoch, Purpose.BUNDLE)
         sealed = seal_bundle(self.bundle, key, self.epoch)
         with part.lock:
-            if part.posted(
-                Kind.ROWS
-            ):  # the encoder said it twice, and the first time was just being worked on
-                return
+            if part.posted(Kind.ROWS):
+                return  # the encoder said it twice, and the first time was just being worked on
             width = self._computation["spec"].get("kernel", {}).get("width")
             gone = withdrawn_photos(self._site)
             here = [i for i, row in enumerate(rows) if row["photo"] not in gone]

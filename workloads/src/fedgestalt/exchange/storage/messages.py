@@ -22,6 +22,11 @@ class BlobRecord:
     deleted: bool
 
 
+def has_ended(db: sqlite3.Connection, round_uid: str) -> bool:
+    """Whether the hub's last word in a round stands, within the caller's transaction."""
+    return db.execute("SELECT 1 FROM ends WHERE round = ?", (round_uid,)).fetchone() is not None
+
+
 class MessageTable:
     """Messages in slots, hash-chained per round."""
 
@@ -40,10 +45,7 @@ class MessageTable:
                     raise refused(Code.SLOT_TAKEN, f"slot {message.slot} of round {message.round}")
                 return Appended(row[0], row[1], row[2], row[3], fresh=False)
             # Here, within the transaction: two processes of the hub may have read the same board.
-            if (
-                message.decides
-                and db.execute("SELECT 1 FROM ends WHERE round = ?", (message.round,)).fetchone()
-            ):
+            if message.decides and has_ended(db, message.round):
                 raise refused(Code.ROUND_OVER, f"slot {message.slot} of round {message.round}")
             self._charge(db, message)
             seq, prev, received, revision = db.execute(

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from fedgestalt.exchange.errors import Code, refused
 from fedgestalt.exchange.storage.database import Database
 from fedgestalt.exchange.storage.feed import COUNTER_BITS, ChangeFeed, new_tag
+from fedgestalt.exchange.storage.messages import has_ended
 from fedgestalt.exchange.storage.values import NewTask, Task, goes_back
 
 
@@ -43,7 +44,7 @@ class TaskTable:
         changed: set[str] = set()
         with self._db.write() as db:
             # Here, within the transaction: tasks of a round that has just ended would be found by nobody.
-            if db.execute("SELECT 1 FROM ends WHERE round = ?", (round_uid,)).fetchone():
+            if has_ended(db, round_uid):
                 raise refused(Code.ROUND_OVER, f"tasks of round {round_uid}")
             for task in tasks:
                 row = db.execute(
